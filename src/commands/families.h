@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// families: every family of commands, each an array at the foot of its own file that ends with a
+// NULL name. table.c lists them; this header has no .c of its own because each array lives with its
+// handlers.
+#pragma once
+#include "engine/command.h"
+
+extern const struct command commands_string[];
+extern const struct command commands_lcs[];
+extern const struct command commands_keys[];
+extern const struct command commands_expire[];
+extern const struct command commands_scan[];
+extern const struct command commands_object[];
+extern const struct command commands_connection[];
+extern const struct command commands_client[];
+extern const struct command commands_command[];
+extern const struct command commands_config[];
+extern const struct command commands_info[];
+extern const struct command commands_debug[];
+extern const struct command commands_slowlog[];
+extern const struct command commands_latency[];
+extern const struct command commands_memory[];
+extern const struct command commands_server[];
+
+// All of the above, NULL-terminated; what command_table_new takes. In table.c.
+extern const struct command *const commands_all[];

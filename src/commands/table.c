@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// table: the families that make up Gyre's command table. Data families first, so that the commands
+// that are called most have small ids and their statistics lie close together; COMMAND LIST shows
+// this order.
+#include "commands/families.h"
+
+#include <stddef.h>
+
+const struct command *const commands_all[] = {
+    commands_string,
+    commands_lcs,
+    commands_keys,
+    commands_expire,
+    commands_scan,
+    commands_object,
+    commands_connection,
+    commands_client,
+    commands_command,
+    commands_config,
+    commands_info,
+    commands_debug,
+    commands_slowlog,
+    commands_latency,
+    commands_memory,
+    commands_server,
+    NULL,
+};

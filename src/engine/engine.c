@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/engine.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+
+struct engine *engine_new(const struct command *const *families, const struct settings *settings,
+                          uint32_t shard_count, const struct host *host)
+{
+    unsigned char secret[20];
+    int64_t now_ms = clock_unix_ms();
+    struct engine *e = mem_calloc(sizeof *e);
+    e->table = command_table_new(families);
+    e->shard_count = shard_count;
+    e->host = host;
+    e->started_ms = now_ms;
+    e->slowlog = slowlog_new();
+    e->latency = latency_new();
+    atomic_init(&e->settings, settings);
+    atomic_init(&e->next_session_id, 1);
+    random_secret(secret, sizeof secret);
+    for (size_t i = 0; i < sizeof secret; i++) snprintf(e->run_id + 2 * i, 3, "%02x", secret[i]);
+    e->spaces = mem_calloc(shard_count * sizeof e->spaces[0]);
+    e->stats = mem_calloc(shard_count * sizeof e->stats[0]);
+    for (uint32_t i = 0; i < shard_count; i++) {
+        uint64_t seed;
+        random_secret(&seed, sizeof seed);
+        e->spaces[i] = mem_alloc_aligned(sizeof *e->spaces[i], 64);
+        keyspace_init(e->spaces[i], i, (uint32_t)settings->databases, seed, now_ms);
+        e->stats[i] = stats_new(command_count(e->table));
+    }
+    return e;
+}
+
+void engine_free(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->shard_count; i++) {
+        keyspace_free(e->spaces[i]);
+        mem_free(e->spaces[i]);
+        stats_free(e->stats[i]);
+    }
+    mem_free(e->spaces);
+    mem_free(e->stats);
+    slowlog_free(e->slowlog);
+    latency_free(e->latency);
+    command_table_free(e->table);
+    mem_free(e);
+}
+
+uint32_t engine_shard_of(const struct engine *e, struct slice key)
+{
+    // Slots are spread evenly and in order: shard i has the slots from i * 16384 / n on.
+    return e->shard_count == 1 ? 0 : hash_slot(key) * e->shard_count / HASH_SLOTS;
+}
+
+// --- admission -----------------------------------------------------------------------------------
+
+static void unknown_command(struct reply *reply, int argc, const struct slice *argv)
+{
+    enum { SHOWN = 128 }; // bytes of the name, and of all arguments together
+    struct buf args = {0};
+    for (int i = 1; i < argc && args.len < SHOWN; i++)
+        buf_printf(&args, "'%.*s' ", (int)MIN(argv[i].len, SHOWN - args.len), argv[i].ptr);
+    reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %.*s",
+                 (int)MIN(argv[0].len, SHOWN), argv[0].ptr, SLICE_ARG(buf_slice(&args)));
+    buf_free(&args);
+}
+
+static void unknown_subcommand(struct reply *reply, const struct command *c, struct slice name)
+{
+    char upper[64];
+    size_t n = 0;
+    for (; c->name[n] && n + 1 < sizeof upper; n++) upper[n] = (char)toupper((unsigned char)c->name[n]);
+    upper[n] = '\0';
+    reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)MIN(name.len, 128),
+                 name.ptr, upper);
+}
+
+// maxmemory, where nothing can be evicted: commands that may use memory are refused.
+static bool is_out_of_memory(const struct settings *settings, const struct command *c)
+{
+    return UNLIKELY(settings->maxmemory) && (c->flags & CMD_DENYOOM) &&
+           mem_used_bytes() > settings->maxmemory;
+}
+
+static const struct command *find_command(struct engine *e, int argc, const struct slice *argv,
+                                          struct reply *reply)
+{
+    const struct command *c = command_find(e->table, argv[0]);
+    if (UNLIKELY(!c)) {
+        if (reply) unknown_command(reply, argc, argv);
+        return NULL;
+    }
+    if (LIKELY(!c->subcommands) || argc < 2) return c;
+    const struct command *sub = command_find_sub(c, argv[1]);
+    if (!sub && reply) unknown_subcommand(reply, c, argv[1]);
+    return sub;
+}
+
+// Why a known command may not run, or NULL.
+static const char *refusal(const struct session *s, const struct settings *settings,
+                           const struct command *c)
+{
+    if (UNLIKELY(!s->is_authenticated) && !(c->flags & CMD_NO_AUTH)) return ERR_NOAUTH;
+    if (is_out_of_memory(settings, c)) return ERR_OOM;
+    return NULL;
+}
+
+const struct command *engine_admit(struct engine *e, const struct session *s,
+                                   const struct settings *settings, int argc,
+                                   const struct slice *argv)
+{
+    const struct command *c = find_command(e, argc, argv, NULL);
+    if (UNLIKELY(!c) || !command_arity_fits(c, argc) || refusal(s, settings, c)) return NULL;
+    return c;
+}
+
+void engine_refuse(struct ctx *ctx, uint32_t shard)
+{
+    struct shard_stats *stats = ctx->engine->stats[shard];
+    const struct command *c = find_command(ctx->engine, ctx->argc, ctx->argv, ctx->reply);
+    if (c) {
+        const char *error = refusal(ctx->session, ctx->settings, c);
+        if (!command_arity_fits(c, ctx->argc))
+            reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command", c->full_name);
+        else
+            reply_error(ctx->reply, error ? error : ERR_OOM); // memory was freed since
+        stat_add(&stats->commands[c->id].rejected, 1);
+    }
+    stats_count_error(stats, ctx->reply->error_code);
+}
+
+// --- execution -----------------------------------------------------------------------------------
+
+// The settings changed: what is compared with after every command is computed anew.
+static void refresh_thresholds(struct shard_stats *stats, const struct settings *settings)
+{
+    double per_us = clock_ticks_per_us();
+    double slow_us = settings->slowlog_log_slower_than < 0 ? 1e15
+                                                           : (double)settings->slowlog_log_slower_than;
+    double latency_us = settings->latency_monitor_threshold > 0
+                            ? (double)settings->latency_monitor_threshold * 1000
+                            : 1e15;
+    stats->attention_ticks = (uint64_t)(MIN(slow_us, latency_us) * per_us);
+    stats->settings = settings;
+}
+
+static void note_slow_command(struct ctx *ctx, uint64_t ticks)
+{
+    const struct settings *s = ctx->settings;
+    uint64_t us = (uint64_t)((double)ticks / clock_ticks_per_us());
+    int64_t now_s = ctx->now_ms / 1000;
+    if (s->slowlog_log_slower_than >= 0 && us >= (uint64_t)s->slowlog_log_slower_than &&
+        !(ctx->cmd->flags & CMD_SKIP_SLOWLOG) && s->slowlog_max_len > 0)
+        slowlog_add(ctx->engine->slowlog, ctx->session, ctx->argc, ctx->argv, us, now_s,
+                    (uint64_t)s->slowlog_max_len);
+    latency_add(ctx->engine->latency, ctx->cmd->flags & CMD_FAST ? "fast-command" : "command", now_s,
+                (uint32_t)(us / 1000), (uint64_t)s->latency_monitor_threshold);
+}
+
+static void count_histogram(struct command_stats *cs, uint64_t ticks)
+{
+    if (UNLIKELY(!cs->histogram))
+        cs->histogram = mem_calloc(STATS_HISTOGRAM_BUCKETS * sizeof cs->histogram[0]);
+    uint64_t ns = (uint64_t)((double)ticks / clock_ticks_per_us() * 1000);
+    stat_add(&cs->histogram[stats_histogram_bucket(ns)], 1);
+}
+
+uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
+{
+    struct shard_stats *stats = ctx->engine->stats[shard];
+    struct command_stats *cs = &stats->commands[ctx->cmd->id];
+    if (UNLIKELY(stats->settings != ctx->settings)) refresh_thresholds(stats, ctx->settings);
+    ctx->reply->error_count = 0;
+    ctx->space->now_ms = ctx->now_ms;
+
+    uint64_t begin = clock_ticks();
+    ctx->cmd->handler(ctx);
+    uint64_t ticks = clock_ticks() - begin;
+
+    stat_add(&cs->calls, 1);
+    stat_add(&cs->ticks, ticks);
+    stat_add(&stats->total_commands, 1);
+    if (ctx->settings->latency_tracking) count_histogram(cs, ticks);
+    if (UNLIKELY(ctx->reply->error_count)) {
+        stat_add(&cs->failed, 1);
+        stats_count_error(stats, ctx->reply->error_code);
+    }
+    if (UNLIKELY(ticks >= stats->attention_ticks)) note_slow_command(ctx, ticks);
+    return ticks;
+}
+
+// --- housekeeping --------------------------------------------------------------------------------
+
+static void expire_due(void *arg, uint32_t db_index, struct entry *e)
+{
+    struct ctx *ctx = arg;
+    struct slice key = entry_key(e);
+    char *copy = mem_strndup(key.ptr, key.len); // outlives the entry: the write tail comes last
+    db_unlink(ctx->space, &ctx->space->dbs[db_index], e, hash_bytes(key));
+    stat_add(&ctx->space->stats.expired, 1);
+    ctx_commit_db(ctx, db_index, (struct slice){copy, key.len}, EVENT_EXPIRED, "expired");
+    mem_free(copy);
+}
+
+bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget)
+{
+    struct keyspace *ks = e->spaces[shard];
+    struct ctx ctx = {.engine = e, .now_ms = now_ms, .space = ks, .space_count = 1,
+                      .spaces = &e->spaces[shard]};
+    ks->now_ms = now_ms;
+    return keyspace_cron(ks, now_ms, budget, expire_due, &ctx);
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// errors: every error text that more than one place answers, byte for byte what Redis answers.
+#pragma once
+
+#define ERR_SYNTAX          "ERR syntax error"
+#define ERR_NOT_INTEGER     "ERR value is not an integer or out of range"
+#define ERR_NOT_FLOAT       "ERR value is not a valid float"
+#define ERR_NO_SUCH_KEY     "ERR no such key"
+#define ERR_OUT_OF_RANGE    "ERR index out of range"
+#define ERR_INVALID_DB      "ERR invalid DB index"
+#define ERR_DB_RANGE        "ERR DB index is out of range"
+#define ERR_WRONGTYPE       "WRONGTYPE Operation against a key holding the wrong kind of value"
+#define ERR_OVERFLOW        "ERR increment or decrement would overflow"
+#define ERR_STRING_TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+#define ERR_OFFSET_RANGE    "ERR offset is out of range"
+#define ERR_POSITIVE        "ERR value is out of range, must be positive"
+#define ERR_NOAUTH          "NOAUTH Authentication required."
+#define ERR_WRONGPASS       "WRONGPASS invalid username-password pair or user is disabled."
+#define ERR_NOPROTO         "NOPROTO unsupported protocol version"
+#define ERR_OOM             "OOM command not allowed when used memory > 'maxmemory'."
+#define ERR_SAME_OBJECT     "ERR source and destination objects are the same"
+#define ERR_INVALID_CURSOR  "ERR invalid cursor"
+#define ERR_TIMEOUT_RANGE   "ERR timeout is out of range"
+#define ERR_TIMEOUT_NEG     "ERR timeout is negative"
+#define ERR_TIMEOUT_FLOAT   "ERR timeout is not a float or out of range"
+#define ERR_CLIENT_NAME     "ERR Client names cannot contain spaces, newlines or special characters."

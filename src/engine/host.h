@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// host: what the admin families (CLIENT, CONFIG, INFO, SHUTDOWN …) ask of whatever runs the engine. The
+// engine declares it, the server implements it (server/host.c); the embedded engine has a small one of
+// its own. All functions are called on the thread that executes the command.
+#pragma once
+#include "base/buf.h"
+#include "engine/ctx.h"
+#include "engine/session.h"
+
+// What a connection's session does not know itself.
+struct session_io {
+    uint64_t query_bytes, query_free_bytes;     // qbuf, qbuf-free
+    uint64_t argv_bytes;                        // argv-mem
+    uint64_t reply_chunks, reply_bytes;         // oll, omem
+    uint64_t total_bytes;                       // tot-mem
+    uint64_t in_bytes, out_bytes;               // tot-net-in, tot-net-out
+    uint32_t shard;
+};
+
+struct shard_info { // one line of INFO's "# Shards"
+    uint64_t keys, connections, commands, forwarded, meetings, inbox_depth, busy_permille;
+};
+
+struct host_info { // the server's part of INFO
+    const char *io_backend; // "io_uring" or "epoll"
+    int io_level;
+    uint32_t threads;
+    int tcp_port;
+    char config_file[512], executable[512];
+    uint64_t connected_clients, max_clients, blocked_clients, total_connections, rejected_connections;
+    uint64_t query_memory_bytes, reply_memory_bytes;
+    uint64_t net_input_bytes, net_output_bytes;
+    uint64_t reads_processed, writes_processed;
+    uint64_t recent_max_query, recent_max_reply;
+    uint64_t handovers; // connections moved between shards
+    uint64_t monitors;
+    double input_kbps, output_kbps;
+    uint64_t ops_per_second;   // instantaneous_ops_per_sec
+    uint64_t memory_startup_bytes, memory_peak_bytes; // used after start-up; most ever
+};
+
+enum host_shutdown { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
+enum host_pause { PAUSE_WRITE, PAUSE_ALL };
+
+struct host {
+    void *owner;
+    // Calls visit for every session whose home is the shard this runs on.
+    void (*each_session)(struct ctx *ctx, void (*visit)(struct session *s, void *arg), void *arg);
+    void (*session_io)(struct session *s, struct session_io *out);
+    // Closes the connection (CLIENT KILL): at once, or after the replies if it is the caller's own.
+    void (*kill_session)(struct ctx *ctx, struct session *s);
+    // This shard stops executing (write) commands of clients until then (Unix ms); 0: goes on.
+    void (*pause)(struct ctx *ctx, enum host_pause mode, int64_t until_ms);
+    void (*monitor)(struct ctx *ctx, bool on);
+    void (*info)(struct ctx *ctx, struct host_info *out);
+    // Instantaneous figures per shard; false past the last.
+    bool (*shard_info)(struct ctx *ctx, uint32_t shard, struct shard_info *out);
+    void (*reset_stats)(struct ctx *ctx);
+    // CONFIG GET: appends name and value pairs as alternating bulks through `emit`.
+    void (*config_get)(struct ctx *ctx, const struct slice *patterns, int count,
+                       void (*emit)(void *arg, struct slice name, struct slice value), void *arg);
+    // CONFIG SET of name, value pairs: all or nothing. On failure false and the text of the error reply.
+    bool (*config_set)(struct ctx *ctx, const struct slice *pairs, int count, char *error,
+                       size_t error_size);
+    // CONFIG REWRITE; on failure false and the text.
+    bool (*config_rewrite)(struct ctx *ctx, char *error, size_t error_size);
+    // false with a text if it must not stop now.
+    bool (*shutdown)(struct ctx *ctx, int flags, char *error, size_t error_size);
+    bool (*abort_shutdown)(struct ctx *ctx);
+};

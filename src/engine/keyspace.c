@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Entries are made, moved and freed here and nowhere else. An entry's address stands in two places: its slot
+// in the table and, if it has an expiry, its place in the wheel; whoever moves it mends both (entry_moved).
+#include "engine/keyspace.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+// A flushed database on its way out.
+struct garbage {
+    struct garbage *next;
+    struct dict keys;
+};
+
+// --- entries -------------------------------------------------------------------------------------
+
+// What a string value will look like inside its entry.
+struct shape {
+    enum object_encoding encoding;
+    bool is_embedded;
+    int64_t integer;
+};
+
+static struct shape shape_of(struct slice value)
+{
+    struct shape s = {.encoding = ENC_RAW};
+    if (value.len <= 20 && num_parse_i64(value, &s.integer)) {
+        s.encoding = ENC_INT;
+    } else if (value.len <= EMBED_MAX_BYTES) {
+        s.encoding = value.len <= EMBSTR_MAX_BYTES ? ENC_EMBSTR : ENC_RAW;
+        s.is_embedded = true;
+    }
+    return s;
+}
+
+static size_t entry_size(size_t key_len, bool has_ttl, size_t embedded_len)
+{
+    return (has_ttl ? sizeof(struct timewheel_node) : 0) + sizeof(struct entry) + key_len + embedded_len;
+}
+
+static size_t entry_own_size(const struct entry *e)
+{
+    return entry_size(e->key_len, e->has_ttl, e->is_embedded ? e->embedded_len : 0);
+}
+
+static void *entry_start(const struct entry *e)
+{
+    return (char *)e - (e->has_ttl ? sizeof(struct timewheel_node) : 0);
+}
+
+// An entry with its key and nothing else.
+static struct entry *entry_new(struct slice key, bool has_ttl, size_t embedded_len)
+{
+    ASSERT(key.len <= KEY_MAX_BYTES);
+    char *start = mem_alloc(entry_size(key.len, has_ttl, embedded_len));
+    struct entry *e = (struct entry *)(start + (has_ttl ? sizeof(struct timewheel_node) : 0));
+    memset(e, 0, sizeof *e);
+    e->key_len = (uint32_t)key.len & KEY_MAX_BYTES;
+    e->has_ttl = has_ttl;
+    memcpy(e->key, key.ptr, key.len);
+    return e;
+}
+
+static void entry_free(struct entry *e)
+{
+    mem_free(entry_start(e));
+}
+
+static void value_free(struct entry *e)
+{
+    if (e->is_embedded || e->encoding == ENC_INT) return;
+    ASSERT_SLOW(e->type == TYPE_STRING);
+    blob_unref(e->blob);
+}
+
+static void entry_put_string(struct entry *e, struct shape shape, struct slice value, struct blob *blob)
+{
+    e->type = TYPE_STRING;
+    e->encoding = shape.encoding & 0xf;
+    e->is_embedded = shape.is_embedded;
+    if (shape.encoding == ENC_INT) {
+        e->integer = shape.integer;
+    } else if (shape.is_embedded) {
+        e->embedded_len = (uint32_t)value.len;
+        memmove(e->key + e->key_len, value.ptr, value.len);
+    } else if (blob) {
+        e->blob = blob;
+    } else {
+        e->blob = blob_new(value.len);
+        e->blob->len = value.len;
+        memcpy(e->blob->data, value.ptr, value.len);
+    }
+}
+
+// --- the table and the wheel ---------------------------------------------------------------------
+
+static uint64_t entry_hash(const void *item)
+{
+    return hash_bytes(entry_key(item));
+}
+
+static void publish_counts(struct db *db)
+{
+    stat_set(&db->key_count, db->keys.count);
+    stat_set(&db->expire_count, db->expires.count);
+}
+
+static uint64_t expire_seconds(const struct entry *e)
+{
+    return MIN((uint64_t)MAX(entry_ttl(e)->at_ms, 0), TIMEWHEEL_MAX_MS) / 1000;
+}
+
+static void expire_add(struct db *db, struct entry *e, int64_t at_ms)
+{
+    entry_ttl(e)->at_ms = at_ms;
+    timewheel_add(&db->expires, entry_ttl(e));
+    db->expire_sum_s += expire_seconds(e);
+}
+
+static void expire_remove(struct db *db, struct entry *e)
+{
+    timewheel_remove(&db->expires, entry_ttl(e));
+    db->expire_sum_s -= expire_seconds(e);
+}
+
+static void db_insert(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms)
+{
+    dict_insert(&db->keys, hash, e);
+    if (e->has_ttl) expire_add(db, e, expire_at_ms);
+    publish_counts(db);
+}
+
+// Takes the entry out of table and wheel; entry and value live on.
+static void db_detach(struct db *db, struct entry *e, uint64_t hash)
+{
+    if (e->has_ttl) expire_remove(db, e);
+    bool was_there = dict_remove(&db->keys, hash, e);
+    ASSERT(was_there);
+    publish_counts(db);
+}
+
+// `to` takes the place of `from` in the table; expiries are changed from and to what the entries say. Frees `from`
+// (not its value).
+static void db_exchange(struct db *db, struct entry *from, struct entry *to, uint64_t hash,
+                        int64_t expire_at_ms)
+{
+    if (from->has_ttl) expire_remove(db, from);
+    dict_replace(&db->keys, hash, from, to);
+    if (to->has_ttl) expire_add(db, to, expire_at_ms);
+    publish_counts(db);
+    to->lru = from->lru;
+    entry_free(from);
+}
+
+// --- change --------------------------------------------------------------------------------------
+
+static struct entry *set_shape(struct db *db, struct entry *old, struct slice key, uint64_t hash,
+                               struct shape shape, struct slice value, struct blob *blob,
+                               int64_t expire_at_ms)
+{
+    if (expire_at_ms == EXPIRE_KEEP) expire_at_ms = old ? entry_expire_at(old) : EXPIRE_NONE;
+    bool has_ttl = expire_at_ms != EXPIRE_NONE;
+    size_t embedded_len = shape.is_embedded ? value.len : 0;
+    if (old && old->has_ttl == has_ttl &&
+        (entry_own_size(old) + 15) / 16 == (entry_size(key.len, has_ttl, embedded_len) + 15) / 16) {
+        value_free(old);
+        entry_put_string(old, shape, value, blob);
+        if (has_ttl && entry_ttl(old)->at_ms != expire_at_ms) {
+            expire_remove(db, old);
+            expire_add(db, old, expire_at_ms);
+        }
+        return old;
+    }
+    struct entry *e = entry_new(key, has_ttl, embedded_len);
+    entry_put_string(e, shape, value, blob);
+    if (!old) {
+        db_insert(db, e, hash, expire_at_ms);
+        return e;
+    }
+    value_free(old);
+    db_exchange(db, old, e, hash, expire_at_ms);
+    return e;
+}
+
+struct entry *db_set_string(struct db *db, struct entry *old, struct slice key, uint64_t hash,
+                            struct slice value, struct blob *blob, int64_t expire_at_ms)
+{
+    if (blob) value = (struct slice){blob->data, blob->len};
+    struct shape shape = shape_of(value);
+    bool is_kept = shape.encoding == ENC_RAW && !shape.is_embedded;
+    struct entry *e = set_shape(db, old, key, hash, shape, value, is_kept ? blob : NULL, expire_at_ms);
+    if (blob && !is_kept) blob_unref(blob);
+    return e;
+}
+
+struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key, uint64_t hash,
+                             int64_t value, int64_t expire_at_ms)
+{
+    struct shape shape = {.encoding = ENC_INT, .integer = value};
+    return set_shape(db, old, key, hash, shape, SLICE(""), NULL, expire_at_ms);
+}
+
+struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len, bool has_slack,
+                             char **data)
+{
+    char scratch[NUM_I64_TEXT];
+    struct slice now = entry_string(e, scratch);
+    size_t kept = MIN(now.len, len);
+    if (len <= EMBED_MAX_BYTES && !(e->encoding != ENC_INT && !e->is_embedded)) {
+        if (!e->is_embedded || (entry_own_size(e) + 15) / 16 !=
+                                   (entry_size(e->key_len, e->has_ttl, len) + 15) / 16) {
+            struct entry *bigger = entry_new(entry_key(e), e->has_ttl, len);
+            memcpy(bigger->key + bigger->key_len, now.ptr, kept);
+            db_exchange(db, e, bigger, hash, entry_expire_at(e));
+            e = bigger;
+        }
+        e->is_embedded = true;
+        e->embedded_len = (uint32_t)len;
+        *data = e->key + e->key_len;
+    } else if (e->is_embedded || e->encoding == ENC_INT) {
+        struct blob *blob = blob_new(has_slack ? len * 2 : len);
+        memcpy(blob->data, now.ptr, kept);
+        struct entry *smaller = entry_new(entry_key(e), e->has_ttl, 0);
+        db_exchange(db, e, smaller, hash, entry_expire_at(e));
+        e = smaller;
+        e->blob = blob;
+    } else {
+        size_t room = len <= e->blob->cap ? len : has_slack ? len + MIN(len, (size_t)1 << 20) : len;
+        e->blob = blob_own(e->blob, room);
+    }
+    e->type = TYPE_STRING;
+    e->encoding = ENC_RAW;
+    if (!e->is_embedded) {
+        e->blob->len = len;
+        *data = e->blob->data;
+    }
+    if (len > kept) memset(*data + kept, 0, len - kept);
+    return e;
+}
+
+struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms)
+{
+    bool has_ttl = expire_at_ms != EXPIRE_NONE;
+    if (e->has_ttl == has_ttl) {
+        if (!has_ttl) return e;
+        expire_remove(db, e);
+        expire_add(db, e, expire_at_ms);
+        return e;
+    }
+    size_t embedded_len = e->is_embedded ? e->embedded_len : 0;
+    struct entry *moved = entry_new(entry_key(e), has_ttl, embedded_len);
+    *moved = *e; // header and value word
+    moved->has_ttl = has_ttl;
+    memcpy(moved->key + moved->key_len, e->key + e->key_len, embedded_len);
+    db_exchange(db, e, moved, hash, expire_at_ms);
+    return moved;
+}
+
+void db_delete(struct db *db, struct entry *e, uint64_t hash)
+{
+    db_detach(db, e, hash);
+    value_free(e);
+    entry_free(e);
+}
+
+void db_unlink(struct keyspace *ks, struct db *db, struct entry *e, uint64_t hash)
+{
+    (void)ks; // strings are freed in one step; values of many parts will go to the garbage
+    db_delete(db, e, hash);
+}
+
+// A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is shared.
+static struct entry *entry_with_key(const struct entry *from, struct slice key)
+{
+    size_t embedded_len = from->is_embedded ? from->embedded_len : 0;
+    struct entry *e = entry_new(key, from->has_ttl, embedded_len);
+    uint32_t key_len = e->key_len;
+    *e = *from;
+    e->key_len = key_len & KEY_MAX_BYTES;
+    memcpy(e->key + key_len, from->key + from->key_len, embedded_len);
+    return e;
+}
+
+struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash, struct db *to_db,
+                      struct slice key, uint64_t hash)
+{
+    struct entry *e = entry_with_key(from, key);
+    int64_t expire_at_ms = entry_expire_at(from);
+    db_detach(from_db, from, from_hash);
+    entry_free(from);
+    db_insert(to_db, e, hash, expire_at_ms);
+    return e;
+}
+
+struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice key, uint64_t hash)
+{
+    struct entry *e = entry_with_key(from, key);
+    // A shared blob is copied by whoever writes to it first.
+    if (e->type == TYPE_STRING && !e->is_embedded && e->encoding != ENC_INT) blob_ref(e->blob);
+    db_insert(to_db, e, hash, entry_expire_at(from));
+    return e;
+}
+
+// --- whole databases -----------------------------------------------------------------------------
+
+static void db_init(struct db *db, int64_t now_ms)
+{
+    *db = (struct db){0};
+    dict_init(&db->keys, entry_hash);
+    timewheel_init(&db->expires, now_ms);
+}
+
+void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed, int64_t now_ms)
+{
+    *ks = (struct keyspace){.shard = shard, .db_count = db_count, .now_ms = now_ms};
+    ks->is_active_expire_on = true;
+    random_seed(&ks->random, seed);
+    ks->dbs = mem_calloc(db_count * sizeof ks->dbs[0]);
+    for (uint32_t i = 0; i < db_count; i++) db_init(&ks->dbs[i], now_ms);
+}
+
+void keyspace_free(struct keyspace *ks)
+{
+    for (uint32_t i = 0; i < ks->db_count; i++) db_flush(ks, &ks->dbs[i]);
+    keyspace_free_garbage(ks);
+    mem_free(ks->dbs);
+}
+
+void db_flush(struct keyspace *ks, struct db *db)
+{
+    timewheel_free(&db->expires);
+    timewheel_init(&db->expires, ks->now_ms);
+    db->expire_sum_s = 0;
+    if (db->keys.buckets) {
+        struct garbage *g = mem_alloc(sizeof *g);
+        *g = (struct garbage){.next = ks->garbage, .keys = db->keys};
+        ks->garbage = g;
+        stat_add(&ks->stats.garbage_pending, g->keys.count);
+        dict_init(&db->keys, entry_hash);
+    }
+    publish_counts(db);
+}
+
+static void free_visited(void *item, void *arg)
+{
+    uint32_t *freed = arg;
+    value_free(item);
+    entry_free(item);
+    ++*freed;
+}
+
+// Frees garbage until `budget` items or buckets are done; returns what is left of it.
+static uint32_t collect_garbage(struct keyspace *ks, uint32_t budget)
+{
+    while (ks->garbage && budget) {
+        struct garbage *g = ks->garbage;
+        uint32_t freed = 0;
+        if (!dict_drain_bucket(&g->keys, free_visited, &freed)) {
+            ks->garbage = g->next;
+            dict_free(&g->keys);
+            mem_free(g);
+        }
+        stat_add(&ks->stats.garbage_freed, freed);
+        stat_set(&ks->stats.garbage_pending, stat_get(&ks->stats.garbage_pending) - freed);
+        budget -= MIN(budget, freed + 1);
+    }
+    return budget;
+}
+
+void keyspace_free_garbage(struct keyspace *ks)
+{
+    while (ks->garbage) collect_garbage(ks, UINT32_MAX);
+}
+
+void keyspace_swap_dbs(struct keyspace *ks, uint32_t a, uint32_t b)
+{
+    struct db *x = &ks->dbs[a], *y = &ks->dbs[b];
+    struct dict keys = x->keys;
+    struct timewheel expires = x->expires;
+    uint64_t sum = x->expire_sum_s;
+    x->keys = y->keys;
+    x->expires = y->expires;
+    x->expire_sum_s = y->expire_sum_s;
+    y->keys = keys;
+    y->expires = expires;
+    y->expire_sum_s = sum;
+    publish_counts(x);
+    publish_counts(y);
+}
+
+static uint64_t random_bits(void *arg)
+{
+    return random_u64(arg);
+}
+
+struct entry *db_random(struct keyspace *ks, struct db *db)
+{
+    enum { TRIES = 100 }; // all may be expired but not yet removed
+    struct entry *e = NULL;
+    for (int i = 0; i < TRIES; i++) {
+        e = dict_random(&db->keys, random_bits, &ks->random);
+        if (!e || !e->has_ttl || entry_expire_at(e) > ks->now_ms) break;
+    }
+    return e;
+}
+
+// --- housekeeping --------------------------------------------------------------------------------
+
+static void publish_avg_ttl(struct db *db, int64_t now_ms)
+{
+    uint64_t n = db->expires.count;
+    int64_t mean_ms = n ? (int64_t)(db->expire_sum_s / n * 1000) - now_ms : 0;
+    stat_set(&db->avg_ttl_ms, mean_ms > 0 ? (uint64_t)mean_ms : 0);
+}
+
+bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget, keyspace_expire_fn expire,
+                   void *arg)
+{
+    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
+        struct db *db = &ks->dbs[i];
+        struct timewheel_node *due;
+        if (!db->expires.count) continue;
+        while (budget && (due = timewheel_due(&db->expires, now_ms, &budget)))
+            expire(arg, i, (struct entry *)(due + 1));
+        publish_avg_ttl(db, now_ms);
+    }
+    return collect_garbage(ks, budget) == 0;
+}
+
+int64_t keyspace_next_cron_ms(const struct keyspace *ks)
+{
+    if (ks->garbage) return 0;
+    int64_t next = INT64_MAX;
+    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++)
+        if (ks->dbs[i].expires.count) next = MIN(next, timewheel_next_ms(&ks->dbs[i].expires));
+    return next;
+}
+
+static void validate_visit(void *item, void *arg)
+{
+    const struct entry *e = item;
+    uint64_t *with_ttl = arg;
+    if (e->has_ttl) ++*with_ttl;
+    if (e->is_embedded) ASSERT(e->type == TYPE_STRING && e->encoding != ENC_INT);
+}
+
+void db_validate(const struct db *db)
+{
+    uint64_t with_ttl = 0, cursor = 0;
+    dict_validate(&db->keys);
+    timewheel_validate(&db->expires);
+    do cursor = dict_scan(&db->keys, cursor, validate_visit, &with_ttl);
+    while (cursor);
+    ASSERT(with_ttl == db->expires.count);
+}

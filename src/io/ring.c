@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// ring: chooses the backend and hands the calls on, one indirect call each. What a caller may get wrong
+// is asserted here, once for all backends.
+#include "io/ring.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/ring_backend.h"
+
+#define ASSERT_OWNER(ring) ASSERT_SLOW(pthread_equal((ring)->owner, pthread_self()))
+
+static void say_why(char *why, size_t why_size, const char *backend, const char *reason, int error)
+{
+    const char *hint = "";
+    if (error == -EPERM || error == -EACCES)
+        hint = " (seccomp, as in Docker's default profile, or sysctl kernel.io_uring_disabled)";
+    if (error == -ENOSYS) hint = " (this kernel does not have it)";
+    if (error == -ENOMEM) hint = " (is the limit of locked memory, ulimit -l, too low?)";
+    snprintf(why, why_size, "%s cannot be used: %s: %s%s", backend, reason, strerror(-error), hint);
+}
+
+struct ring *ring_open(const struct ring_options *options, char *why, size_t why_size)
+{
+    int error = 0;
+    const char *reason = "";
+    struct ring *ring = NULL;
+    if (why_size > 0) why[0] = '\0';
+    if (options->kind != RING_POLL) {
+        ring = ring_uring_open(options, &error, &reason);
+        if (!ring) say_why(why, why_size, "io_uring", reason, error);
+    }
+    if (!ring && options->kind != RING_URING) {
+        ring = ring_poll_open(options, &error, &reason);
+        if (!ring) say_why(why, why_size, "epoll", reason, error);
+    }
+    return ring;
+}
+
+void ring_close(struct ring *ring)
+{
+    ASSERT(!ring->is_running);
+    ring->ops->close(ring);
+}
+
+const char *ring_backend_name(const struct ring *ring)
+{
+    return ring->ops->name;
+}
+
+enum ring_level ring_level(const struct ring *ring)
+{
+    return ring->level;
+}
+
+void ring_buf_hold(struct ring_buf *buf)
+{
+    ASSERT_SLOW(buf->refs > 0);
+    buf->refs++;
+}
+
+void ring_buf_release(struct ring *ring, struct ring_buf *buf)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(buf->refs > 0);
+    if (--buf->refs == 0) ring->ops->buf_return(ring, buf);
+}
+
+void ring_recv_start(struct ring *ring, struct ring_recv *recv)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(recv->state == OP_IDLE);
+    recv->flags = 0;
+    ring->ops->recv_start(ring, recv);
+}
+
+void ring_recv_stop(struct ring *ring, struct ring_recv *recv)
+{
+    ASSERT_OWNER(ring);
+    if (recv->state == OP_IDLE || (recv->flags & OP_STOPPING)) return;
+    recv->flags |= OP_STOPPING;
+    ring->ops->recv_stop(ring, recv);
+}
+
+void ring_send_start(struct ring *ring, struct ring_send *send)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(send->state == OP_IDLE);
+    ring->ops->send_start(ring, send);
+}
+
+void ring_accept_start(struct ring *ring, struct ring_accept *accept)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(accept->state == OP_IDLE);
+    accept->flags = 0;
+    ring->ops->accept_start(ring, accept);
+}
+
+void ring_accept_stop(struct ring *ring, struct ring_accept *accept)
+{
+    ASSERT_OWNER(ring);
+    if (accept->state == OP_IDLE || (accept->flags & OP_STOPPING)) return;
+    accept->flags |= OP_STOPPING;
+    ring->ops->accept_stop(ring, accept);
+}
+
+void ring_ready_start(struct ring *ring, struct ring_ready *ready)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(ready->state == OP_IDLE);
+    ready->flags = 0;
+    ring->ops->ready_start(ring, ready);
+}
+
+void ring_ready_stop(struct ring *ring, struct ring_ready *ready)
+{
+    ASSERT_OWNER(ring);
+    if (ready->state == OP_IDLE || (ready->flags & OP_STOPPING)) return;
+    ready->flags |= OP_STOPPING;
+    ring->ops->ready_stop(ring, ready);
+}
+
+int ring_run(struct ring *ring, int64_t timeout_us)
+{
+    ASSERT(pthread_equal(ring->owner, pthread_self()) && !ring->is_running);
+    ring->is_running = true;
+    ring->callbacks = 0;
+    int error = ring->ops->run(ring, timeout_us);
+    ring->is_running = false;
+    return error < 0 ? error : ring->callbacks;
+}
+
+void ring_wake(struct ring *from, struct ring *target)
+{
+    if (from == target) {
+        target->is_woken = true;
+        return;
+    }
+    target->ops->wake(from, target);
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// ring: the one interface to the kernel's sockets. A ring belongs to one thread. Operations are
+// structs embedded in their owner (a connection, a listener); their `done` callbacks run inside
+// ring_run() on the ring's thread, never inside the call that started the operation.
+//
+//     ring.c         chooses a backend, answers "may this machine use io_uring"
+//     ring_uring.c   io_uring, on a ladder of what the kernel has (enum ring_level)
+//     ring_poll.c    the same interface on epoll, an engine of full quality
+//     ring_backend.c what both share: the pool of receive buffers, non-blocking reads, queues
+//
+// Only these files know liburing or epoll. Errors are -errno. An operation's struct must stay where
+// it is until its last callback has run.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct ring;
+
+enum ring_kind { RING_AUTO, RING_URING, RING_POLL };
+
+// What the uring backend may use. Each rung includes those below it; tests force the lower ones.
+enum ring_level {
+    RING_LEVEL_PLAIN = 0,     // 5.6: single-shot accept, recv, send; eventfd wake
+    RING_LEVEL_MULTISHOT = 1, // 6.0: multishot accept and recv with a provided-buffer ring, MSG_RING
+    RING_LEVEL_DEFER = 2,     // 6.1: SINGLE_ISSUER + DEFER_TASKRUN
+    RING_LEVEL_BEST = 3,      // 6.15: waits that are not counted as iowait (NO_IOWAIT)
+};
+
+struct ring_options {
+    enum ring_kind kind;
+    enum ring_level level;      // the highest rung to try
+    uint32_t entries;           // submission queue entries
+    uint32_t recv_buffers;      // number of receive buffers, a power of two
+    uint32_t recv_buffer_bytes; // size of each
+};
+
+// Opens a ring for the calling thread. RING_AUTO takes io_uring where it works, else epoll, and then
+// writes the reason in one line to `why` (else an empty string). NULL: `why` holds the error.
+struct ring *ring_open(const struct ring_options *options, char *why, size_t why_size);
+// On the ring's own thread. What is still started is dropped: no callback runs any more, and buffers that
+// are still held are gone.
+void ring_close(struct ring *ring);
+
+// "io_uring" or "epoll", for INFO and the log.
+const char *ring_backend_name(const struct ring *ring);
+// The rung in use (RING_LEVEL_PLAIN for epoll).
+enum ring_level ring_level(const struct ring *ring);
+
+// A received piece of a stream. Lent for the duration of the callback; who wants to keep it calls
+// ring_buf_hold and later ring_buf_release, both on the ring's thread. Held buffers do not return to
+// the ring: a ring whose buffers are all held delays its receives until one comes back.
+struct ring_buf {
+    char *data;
+    uint32_t cap_bytes;
+    uint32_t refs;
+};
+void ring_buf_hold(struct ring_buf *buf);
+void ring_buf_release(struct ring *ring, struct ring_buf *buf);
+
+// Receiving. Once started, `done` is called for every piece that arrives, until a final call with
+// result <= 0: 0 is the peer's end of stream, -ECANCELED the answer to ring_recv_stop, others errors.
+//   result > 0, buf != NULL   `result` bytes at buf->data
+//   result > 0, buf == NULL   `result` bytes were stored at direct_ptr
+// Direct receive: while the owner keeps direct_left > 0, the ring receives straight to direct_ptr as
+// soon as it can; pieces that were already on their way still come in a buf. The owner advances
+// direct_ptr and direct_left in the callback in both cases. They are looked at after each callback
+// (and by ring_recv_start). Between two callbacks the kernel may be writing there: the memory stays until
+// the next callback, when stopping until the final one.
+struct ring_recv {
+    void (*done)(struct ring_recv *recv, int result, struct ring_buf *buf);
+    int fd;
+    uint8_t state; // from here to `next` the backend's own, zero before the first start
+    uint8_t flags;
+    int16_t error;
+    struct ring_recv *next;
+    char *direct_ptr;
+    size_t direct_left;
+};
+void ring_recv_start(struct ring *ring, struct ring_recv *recv);
+// Pieces may still arrive between this call and the final -ECANCELED. No-op when not started.
+void ring_recv_stop(struct ring *ring, struct ring_recv *recv);
+
+// Sending: all of iov goes out, in order, before the one call of `done`: result is the number of bytes
+// (all of them; INT_MAX if there are more) or -errno. The owner leaves the iov array and what it points to
+// untouched until then; the ring may trim a piece of the array meanwhile, and has restored it by the time
+// `done` is called. One send at a time per struct and per socket. Never raises SIGPIPE. To break off a
+// send that hangs, shutdown(2) the socket.
+struct ring_send {
+    void (*done)(struct ring_send *send, int result);
+    struct iovec *iov;
+    int iov_count;
+    int fd;
+    int iov_next; // from here on the backend's own: the first piece not wholly sent
+    uint8_t state;
+    size_t sent_bytes;
+    struct ring_send *next;
+    struct iovec trimmed; // what iov[iov_next] was before it was trimmed, if iov_base is set
+};
+void ring_send_start(struct ring *ring, struct ring_send *send);
+
+// Accepting (the listening socket is made non-blocking): `done` is called with each new socket (non-blocking, close-on-exec), or with -errno, after
+// which accepting goes on by itself (EMFILE and the like are retried after a pause of some 10 ms)
+// unless the error is -ECANCELED, the final call after ring_accept_stop.
+struct ring_accept {
+    void (*done)(struct ring_accept *accept, int result);
+    int fd;
+    uint8_t state; // from here on the backend's own, zero before the first start
+    uint8_t flags;
+    int16_t error;
+    struct ring_accept *next;
+};
+void ring_accept_start(struct ring *ring, struct ring_accept *accept);
+void ring_accept_stop(struct ring *ring, struct ring_accept *accept);
+
+// One-shot readiness: `done` is called once, with result >= 0 (poll mask) when fd is readable, closed or in error, or
+// with -ECANCELED after ring_ready_stop.
+struct ring_ready {
+    void (*done)(struct ring_ready *ready, int result);
+    int fd;
+    uint8_t state; // from here on the backend's own, zero before the first start
+    uint8_t flags;
+    int16_t error;
+    struct ring_ready *next;
+};
+void ring_ready_start(struct ring *ring, struct ring_ready *ready);
+void ring_ready_stop(struct ring *ring, struct ring_ready *ready);
+
+// Submits what was started, waits up to `timeout_us` (0: not at all; -1: without limit) until something
+// completes or a wake arrives, then runs the callbacks of all that has completed (also of what their
+// callbacks completed at once, within a bound). A signal ends the wait early. Returns the number of
+// callbacks run, or -errno. What callbacks start goes out with the next ring_run. Not to be called from a callback.
+int ring_run(struct ring *ring, int64_t timeout_us);
+
+// Makes `target`'s current or next waiting ring_run return. Callable from any thread; `from` is the
+// caller's own ring or NULL. With `from` the wake may travel with that ring's next submission.
+// `target` must not be closed meanwhile: stop its wakers first.
+// Wakes are cheap to repeat but not free: callers keep their own "is asleep" flag.
+void ring_wake(struct ring *from, struct ring *target);

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// gyre-server [config file] [--option value …]: arguments become the configuration, the configuration
+// a server, which runs until it is told to stop.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "engine/version.h"
+#include "server/config.h"
+#if __has_include("server/crash.h")
+#include "server/crash.h"
+#else
+#define crash_install() ((void)0)
+#endif
+#include "server/server.h"
+
+#define FDS_BESIDE_CLIENTS 64 // descriptors the server needs itself
+
+// maxclients is lowered to what the process may open, as Redis does.
+static void provide_descriptors(struct config *config)
+{
+    struct settings *s = config->settings;
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)s->maxclients + FDS_BESIDE_CLIENTS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
+    struct rlimit more = {.rlim_cur = wanted, .rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= wanted) return;
+    s->maxclients = limit.rlim_cur > FDS_BESIDE_CLIENTS ? (int64_t)limit.rlim_cur - FDS_BESIDE_CLIENTS : 1;
+    log_write(LOG_WARNING, "maxclients has been reduced to %lld: the limit of open files is %llu",
+              (long long)s->maxclients, (unsigned long long)limit.rlim_cur);
+}
+
+static void write_pidfile(const struct settings *s)
+{
+    const char *path = s->pidfile[0] ? s->pidfile : s->daemonize ? "/var/run/gyre.pid" : NULL;
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) {
+        if (path) log_write(LOG_WARNING, "Failed to write PID file %s: %s", path, strerror(errno));
+        return;
+    }
+    fprintf(f, "%d\n", (int)getpid());
+    fclose(f);
+}
+
+static void become_daemon(void)
+{
+    if (fork() != 0) _exit(0);
+    setsid();
+    int fd = open("/dev/null", O_RDWR);
+    if (fd < 0) return;
+    dup2(fd, STDIN_FILENO);
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
+}
+
+static int run(struct config *config)
+{
+    const struct settings *s = config->settings;
+    uint64_t seed;
+    if (s->dir[0] && chdir(s->dir)) {
+        fprintf(stderr, "Can't chdir to '%s': %s\n", s->dir, strerror(errno));
+        return 1;
+    }
+    if (s->daemonize) become_daemon();
+    log_open(s->logfile);
+    log_set_level((enum log_level)s->loglevel);
+    random_secret(&seed, sizeof seed);
+    hash_set_seed(seed);
+    if (s->crash_log_enabled) crash_install();
+    provide_descriptors(config);
+    write_pidfile(s);
+    char *pidfile = s->pidfile[0] ? strndup(s->pidfile, 4096) : NULL;
+    int status = server_run(config);
+    if (pidfile) unlink(pidfile);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct buf error = {0};
+    config_init(&config);
+    switch (config_load(&config, argc, argv, &error)) {
+    case CONFIG_LOADED: break;
+    case CONFIG_SHOW_HELP: fputs(config_usage(), stdout); return 0;
+    case CONFIG_SHOW_VERSION:
+        printf("Gyre server v=%s redis=%s bits=64\n", GYRE_VERSION, REDIS_VERSION);
+        return 0;
+    case CONFIG_BAD: fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&error))); return 1;
+    }
+    buf_free(&error);
+    int status = run(&config);
+    config_free(&config);
+    return status;
+}

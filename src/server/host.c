@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// host: what the admin families ask of the server (engine/host.h). A function runs on the thread that
+// executes the command, and speaks for the shard whose keyspace the ctx has.
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/address.h"
+#include "server/client.h"
+#include "server/server.h"
+
+static struct server *server_of(const struct ctx *ctx)
+{
+    return ctx->engine->host->owner;
+}
+
+static struct worker *worker_here(const struct ctx *ctx)
+{
+    return server_of(ctx)->workers[ctx->space->shard];
+}
+
+static struct client *client_of(struct session *s)
+{
+    return CONTAINER_OF(s, struct client, session);
+}
+
+// --- sessions ------------------------------------------------------------------------------------
+
+static void each_session(struct ctx *ctx, void (*visit)(struct session *s, void *arg), void *arg)
+{
+    for (struct client *c = worker_here(ctx)->clients, *next; c; c = next) {
+        next = c->next;
+        visit(&c->session, arg);
+    }
+}
+
+static void session_io(struct session *s, struct session_io *out)
+{
+    struct client *c = client_of(s);
+    size_t query = c->query ? c->query->len - c->query_at : 0;
+    uint64_t chunks = 0;
+    for (struct reply_chunk *p = c->reply.head; p; p = p->next) chunks++;
+    for (struct reply_chunk *p = c->sending; p; p = p->next) chunks++;
+    *out = (struct session_io){
+        .query_bytes = query,
+        .query_free_bytes = c->query ? c->query->cap - query : 0,
+        .argv_bytes = request_parser_bytes(&c->parser),
+        .reply_chunks = chunks > 1 ? chunks - 1 : 0,
+        .reply_bytes = chunks > 1 ? output_bytes(c) : 0,
+        .in_bytes = c->in_bytes,
+        .out_bytes = c->out_bytes,
+        .shard = c->worker->shard.id,
+    };
+    out->total_bytes = sizeof *c + (c->query ? c->query->cap : 0) + out->argv_bytes + output_bytes(c);
+}
+
+static void kill_session(struct ctx *ctx, struct session *s)
+{
+    if (s == ctx->session)
+        s->is_closing = true; // its reply still goes out
+    else
+        client_kill(client_of(s));
+}
+
+static void pause_clients(struct ctx *ctx, enum host_pause mode, int64_t until_ms)
+{
+    struct worker *w = worker_here(ctx);
+    if (until_ms == 0) { // at the next cron, which ends it
+        if (w->pause_until_ms) w->pause_until_ms = 1;
+        return;
+    }
+    // A second pause only ever makes the first longer and stronger.
+    bool is_paused = w->pause_until_ms > ctx->now_ms;
+    w->pause_mode = is_paused && w->pause_mode == PAUSE_ALL ? PAUSE_ALL : mode;
+    w->pause_until_ms = is_paused ? MAX(w->pause_until_ms, until_ms) : until_ms;
+}
+
+static void monitor(struct ctx *ctx, bool on)
+{
+    struct session *s = ctx->session;
+    if (s->is_monitor == on) return;
+    s->is_monitor = on;
+    // Relaxed: a count that is looked at before every command; a line more or less at the change is fine.
+    atomic_fetch_add_explicit(&ctx->engine->monitors, on ? 1u : -1u, memory_order_relaxed);
+    client_of(s)->worker->monitor_count += on ? 1u : -1u;
+}
+
+// --- figures -------------------------------------------------------------------------------------
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+}
+
+static void add_worker(struct host_info *out, struct worker *w)
+{
+    out->query_memory_bytes += stat_get(&w->query_bytes);
+    out->reply_memory_bytes += stat_get(&w->output_bytes);
+    out->net_input_bytes += stat_get(&w->net_in);
+    out->net_output_bytes += stat_get(&w->net_out);
+    out->reads_processed += stat_get(&w->reads);
+    out->writes_processed += stat_get(&w->writes);
+    out->handovers += stat_get(&w->handovers);
+    out->recent_max_query = MAX(out->recent_max_query, stat_get(&w->max_query));
+    out->recent_max_reply = MAX(out->recent_max_reply, stat_get(&w->max_output));
+}
+
+static void info(struct ctx *ctx, struct host_info *out)
+{
+    struct server *server = server_of(ctx);
+    struct ring *ring = server->workers[0]->shard.ring;
+    memset(out, 0, sizeof *out);
+    out->io_backend = ring_backend_name(ring);
+    out->io_level = (int)ring_level(ring);
+    out->threads = server->worker_count;
+    out->tcp_port = (int)ctx->settings->port;
+    out->max_clients = (uint64_t)ctx->settings->maxclients;
+    out->connected_clients = atomic_load_explicit(&server->client_count, memory_order_relaxed);
+    out->total_connections = stat_get(&server->total_connections);
+    out->rejected_connections =
+        atomic_load_explicit(&server->rejected_connections, memory_order_relaxed);
+    out->monitors = atomic_load_explicit(&ctx->engine->monitors, memory_order_relaxed);
+    out->ops_per_second = sampled_rate(&server->ops);
+    out->input_kbps = (double)sampled_rate(&server->input) / 1024;
+    out->output_kbps = (double)sampled_rate(&server->output) / 1024;
+    out->memory_startup_bytes = server->startup_bytes;
+    out->memory_peak_bytes = MAX(stat_get(&server->peak_bytes), mem_used_bytes());
+    if (server->config->path) copy_text(out->config_file, sizeof out->config_file, server->config->path);
+    ssize_t n = readlink("/proc/self/exe", out->executable, sizeof out->executable - 1);
+    out->executable[n > 0 ? n : 0] = '\0';
+    for (uint32_t i = 0; i < server->worker_count; i++) add_worker(out, server->workers[i]);
+}
+
+static bool shard_info(struct ctx *ctx, uint32_t shard, struct shard_info *out)
+{
+    struct server *server = server_of(ctx);
+    if (shard >= server->worker_count) return false;
+    struct shard *s = &server->workers[shard]->shard;
+    const struct keyspace *ks = ctx->engine->spaces[shard];
+    uint64_t busy = stat_get(&s->busy_ticks), idle = stat_get(&s->idle_ticks);
+    *out = (struct shard_info){
+        .connections = stat_get(&s->connections),
+        .commands = stat_get(&ctx->engine->stats[shard]->total_commands),
+        .forwarded = stat_get(&s->forwarded),
+        .meetings = stat_get(&ctx->engine->stats[shard]->meetings),
+        .inbox_depth = atomic_load(&s->inbox.has_parts),
+        .busy_permille = busy + idle ? busy * 1000 / (busy + idle) : 0,
+    };
+    for (uint32_t i = 0; i < ks->db_count; i++) out->keys += stat_get(&ks->dbs[i].key_count);
+    return true;
+}
+
+// What the server counts on this shard; the first also resets what is common.
+static void reset_stats(struct ctx *ctx)
+{
+    struct server *server = server_of(ctx);
+    struct worker *w = worker_here(ctx);
+    stat_u64 *const counters[] = {&w->net_in, &w->net_out, &w->reads, &w->writes, &w->handovers};
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++) stat_set(counters[i], 0);
+    if (w->id != 0) return;
+    stat_set(&server->total_connections, 0);
+    atomic_store_explicit(&server->rejected_connections, 0, memory_order_relaxed); // a count
+    stat_set(&server->peak_bytes, mem_used_bytes());
+}
+
+// --- configuration -------------------------------------------------------------------------------
+
+static void get_config(struct ctx *ctx, const struct slice *patterns, int count,
+                       void (*emit)(void *arg, struct slice name, struct slice value), void *arg)
+{
+    struct server *server = server_of(ctx);
+    pthread_mutex_lock(&server->mutex);
+    config_get(server->config, patterns, count, emit, arg);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, char *error,
+                       size_t error_size)
+{
+    struct server *server = server_of(ctx);
+    bool is_local = address_is_local(ctx->session->fd);
+    pthread_mutex_lock(&server->mutex);
+    struct settings *next = config_set(server->config, pairs, count, is_local, error, error_size);
+    if (next) server_publish_settings(server, next);
+    pthread_mutex_unlock(&server->mutex);
+    return next != NULL;
+}
+
+static bool rewrite_config(struct ctx *ctx, char *error, size_t error_size)
+{
+    struct server *server = server_of(ctx);
+    pthread_mutex_lock(&server->mutex);
+    bool is_written = config_rewrite(server->config, error, error_size);
+    pthread_mutex_unlock(&server->mutex);
+    return is_written;
+}
+
+// --- stop ----------------------------------------------------------------------------------------
+
+static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t error_size)
+{
+    (void)flags, (void)error, (void)error_size; // nothing to save yet, nobody to wait for
+    ctx->session->is_closing = true;
+    server_request_stop(server_of(ctx));
+    return true;
+}
+
+static bool abort_shutdown(struct ctx *ctx)
+{
+    (void)ctx;
+    return false; // a stop is never pending: it does not wait for anything yet
+}
+
+void host_init(struct server *server)
+{
+    server->host = (struct host){
+        .owner = server,
+        .each_session = each_session,
+        .session_io = session_io,
+        .kill_session = kill_session,
+        .pause = pause_clients,
+        .monitor = monitor,
+        .info = info,
+        .shard_info = shard_info,
+        .reset_stats = reset_stats,
+        .config_get = get_config,
+        .config_set = set_config,
+        .config_rewrite = rewrite_config,
+        .shutdown = shutdown_server,
+        .abort_shutdown = abort_shutdown,
+    };
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// input: from received bytes to runs of calls. A run is what is executed together: the complete requests at hand, at
+// most RUN_CALLS, up to one that must stand alone (it changes the session, or needs a meeting).
+//
+// Nothing is copied: arguments point into the receive buffer. What is left over at its end goes to the
+// connection's query buffer, and a big argument is received straight into the blob that will be its
+// value.
+#include "base/mem.h"
+#include "engine/settings.h"
+#include "server/client.h"
+#include "server/server.h"
+
+#define ARGS_FEW 8 // a run with less room for arguments than this takes no more calls
+
+struct run {
+    uint32_t count, args;
+    enum request_status status; // of what stands behind the calls
+    bool is_parser_owned;       // the last call's arguments belong to the parser
+    bool must_wait;             // the next request may not run now
+};
+
+static bool may_go_on(const struct client *c)
+{
+    return !c->is_dead && !c->session.is_closing && !c->is_stalled && !c->is_paused && !c->big &&
+           dispatch_has_room(c);
+}
+
+static bool is_paused_for(struct client *c, const struct call *call)
+{
+    struct worker *w = c->worker;
+    if (LIKELY(!w->pause_until_ms)) return false;
+    if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
+    const struct command *cmd = call->piece.cmd;
+    return w->pause_mode == PAUSE_ALL ||
+           (cmd && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)));
+}
+
+// May this call join the run? If not, the run ends before it.
+static bool may_join(struct client *c, struct run *run, const struct call *call)
+{
+    if (UNLIKELY(is_paused_for(c, call))) {
+        c->is_paused = run->must_wait = run->count == 0;
+        return false;
+    }
+    if (LIKELY(call->route == ROUTE_ONE || call->route == ROUTE_HOME || call->route == ROUTE_SPLIT))
+        return true;
+    if (run->count) return false;
+    if (call->route == ROUTE_QUIET && c->ops) {
+        c->is_stalled = true;
+        run->must_wait = true;
+        return false;
+    }
+    return true;
+}
+
+// Does the run end with this call?
+static bool is_last(const struct client *c, const struct run *run, const struct call *call)
+{
+    return run->is_parser_owned || call->route == ROUTE_QUIET || call->route == ROUTE_MEETING ||
+           run->count == RUN_CALLS || c->session.reply_mode == REPLY_SKIP;
+}
+
+// Reads one request at p into a call; returns what stands behind it, or NULL (run->status says why).
+static const char *read_call(struct client *c, const char *p, const char *end, struct run *run,
+                             struct call *call)
+{
+    struct worker *w = c->worker;
+    struct piece *piece = &call->piece;
+    *piece = (struct piece){.argv = w->args + run->args};
+    if (LIKELY(request_parser_is_idle(&c->parser) && c->session.is_authenticated)) {
+        const char *next = request_parse_fast(p, end, piece->argv, (int)(RUN_ARGS - run->args),
+                                              &piece->argc);
+        if (LIKELY(next != NULL)) {
+            run->args += (uint32_t)piece->argc;
+            return next;
+        }
+    }
+    struct request_limits limits = {.max_bulk_bytes = shard_settings(&w->shard)->proto_max_bulk_len,
+                                    .is_anonymous = !c->session.is_authenticated};
+    run->status = request_parse(&c->parser, &limits, p, (size_t)(end - p));
+    if (run->status != REQUEST_DONE) return NULL;
+    piece->argc = c->parser.argc;
+    piece->argv = c->parser.argv;
+    piece->blobs = c->parser.blobs;
+    run->is_parser_owned = true;
+    return p + c->parser.pos;
+}
+
+// Fills worker->calls; returns the bytes behind the last call of the run.
+static const char *read_run(struct client *c, const char *p, const char *end, struct run *run)
+{
+    struct worker *w = c->worker;
+    struct engine *e = w->shard.engine;
+    const struct settings *settings = shard_settings(&w->shard);
+    run->status = REQUEST_MORE;
+    while (p < end) {
+        if (UNLIKELY(RUN_ARGS - run->args < ARGS_FEW && run->count)) break;
+        struct call *call = &w->calls[run->count];
+        const char *next = read_call(c, p, end, run, call);
+        if (!next) break;
+        if (call->piece.argc == 0) { // an empty line, *0
+            request_parser_reset(&c->parser);
+            run->is_parser_owned = false;
+            p = next;
+            continue;
+        }
+        call->piece.cmd =
+            engine_admit(e, &c->session, settings, call->piece.argc, call->piece.argv);
+        fanout_route(e, w->shard.id, call);
+        if (UNLIKELY(!may_join(c, run, call))) {
+            if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
+            run->is_parser_owned = false;
+            run->status = REQUEST_DONE;
+            break;
+        }
+        p = next;
+        run->count++;
+        run->status = REQUEST_DONE;
+        if (is_last(c, run, call)) break;
+    }
+    return p;
+}
+
+static void note_activity(struct client *c, const struct run *run)
+{
+    struct worker *w = c->worker;
+    c->session.commands += run->count;
+    c->session.active_ms = shard_now_ms(&w->shard);
+    const struct command *last = w->calls[run->count - 1].piece.cmd;
+    if (last) c->session.last_command = last;
+}
+
+// An argument of p's request is big and not all there: from now on the ring receives straight into its
+// blob. What the parser has read of the request becomes the query buffer.
+static void begin_big(struct client *c, const char *p, const char *end)
+{
+    const char *body = p + c->parser.pos;
+    struct blob *blob = blob_new(c->parser.bulk_len);
+    blob->len = (size_t)(end - body);
+    memcpy(blob->data, body, blob->len);
+    struct query *query = mem_alloc(sizeof *query + c->parser.pos + 64);
+    *query = (struct query){.refs = 1, .len = c->parser.pos, .cap = c->parser.pos + 64};
+    memcpy(query->data, p, query->len);
+    if (c->query && --c->query->refs == 0) mem_free(c->query);
+    c->query = query;
+    c->query_at = 0;
+    c->big = blob;
+    c->recv.direct_ptr = blob->data + blob->len;
+    c->recv.direct_left = c->parser.bulk_len - blob->len;
+}
+
+static void protocol_error(struct client *c)
+{
+    char text[REQUEST_ERROR_TEXT_BYTES];
+    request_parser_error(&c->parser, text);
+    request_parser_reset(&c->parser);
+    stats_count_error(c->worker->shard.engine->stats[c->worker->shard.id], "ERR");
+    reply_error(&c->reply, text);
+    c->session.is_closing = true;
+    output_mark_dirty(c);
+}
+
+size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *buf,
+                     struct query *query)
+{
+    const char *p = data, *end = data + len;
+    while (p < end && may_go_on(c)) {
+        struct run run = {0};
+        p = read_run(c, p, end, &run);
+        if (run.count) {
+            note_activity(c, &run);
+            dispatch_run(c, c->worker->calls, run.count, buf, query, run.is_parser_owned);
+            if (run.is_parser_owned) request_parser_reset(&c->parser);
+        }
+        if (run.status == REQUEST_DONE) {
+            if (run.must_wait) break;
+            continue;
+        }
+        if (run.status == REQUEST_MORE) break;
+        if (run.status == REQUEST_ERROR) {
+            if (c->ops) { // its place is behind the replies that are still to come
+                request_parser_reset(&c->parser);
+                c->is_stalled = true;
+                break;
+            }
+            protocol_error(c);
+            return len;
+        }
+        begin_big(c, p, end);
+        return len;
+    }
+    return c->session.is_closing ? len : (size_t)(p - data);
+}

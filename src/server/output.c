@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// output: replies on their way to the socket. All that a tick replied to a connection goes out in one
+// send; while that is under way, more replies gather behind it. Chunks come from the worker's spare ones and go
+// back there, so that an idle connection holds none.
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+#include "server/client.h"
+
+size_t output_bytes(const struct client *c)
+{
+    return reply_bytes(&c->reply) + c->sending_bytes;
+}
+
+void output_mark_dirty(struct client *c)
+{
+    if (c->is_dirty) return;
+    c->is_dirty = true;
+    c->next_dirty = c->worker->dirty;
+    c->worker->dirty = c;
+}
+
+// Ordinary chunks become the worker's spare ones.
+static void give_back(struct worker *w, struct reply_chunk *list)
+{
+    while (list) {
+        struct reply_chunk *c = list, *next = c->next;
+        c->next = NULL;
+        if (c->kind == CHUNK_HEAP && c->cap == REPLY_CHUNK_BYTES && w->chunk_count < CHUNKS_SPARE) {
+            c->len = 0;
+            c->next = w->chunks;
+            w->chunks = c;
+            w->chunk_count++;
+        } else {
+            reply_chunks_free(c);
+        }
+        list = next;
+    }
+}
+
+static void send_pieces(struct client *c)
+{
+    int count = 0;
+    for (struct reply_chunk *p = c->sending; p && count < IOV_MAX; p = p->next) count++;
+    struct iovec *iov = c->iov;
+    if (count > CLIENT_IOV) iov = c->many_iov = mem_alloc((size_t)count * sizeof iov[0]);
+    struct reply_chunk *p = c->sending;
+    for (int i = 0; i < count; i++, p = p->next)
+        iov[i] = (struct iovec){.iov_base = p->data, .iov_len = p->len};
+    c->send.fd = c->fd;
+    c->send.iov = iov;
+    c->send.iov_count = count;
+    c->is_sending = true;
+    stat_add(&c->worker->writes, 1);
+    ring_send_start(c->worker->shard.ring, &c->send);
+}
+
+// Takes what was sent off the front of the list.
+static void drop_sent(struct client *c)
+{
+    struct reply_chunk *first = c->sending, *last = first;
+    for (int i = 1; i < c->send.iov_count; i++) last = last->next;
+    c->sending = last->next;
+    last->next = NULL;
+    give_back(c->worker, first);
+    mem_free(c->many_iov);
+    c->many_iov = NULL;
+}
+
+static void on_sent(struct ring_send *send, int result)
+{
+    struct client *c = CONTAINER_OF(send, struct client, send);
+    c->is_sending = false;
+    drop_sent(c);
+    if (result < 0) {
+        if (!c->is_dead) client_kill(c);
+        client_settle(c);
+        return;
+    }
+    c->sending_bytes -= (size_t)result;
+    c->out_bytes += (uint64_t)result;
+    stat_add(&c->worker->net_out, (uint64_t)result);
+    if (c->is_dead) {
+        client_settle(c);
+        return;
+    }
+    if (c->sending || reply_bytes(&c->reply)) {
+        output_flush(c);
+    } else {
+        if (c->session.is_closing && !c->ops) client_kill(c);
+        client_settle(c);
+    }
+}
+
+void output_init(struct client *c)
+{
+    c->send.done = on_sent;
+}
+
+void output_flush(struct client *c)
+{
+    if (c->is_sending || c->is_dead) return;
+    size_t bytes = reply_bytes(&c->reply);
+    if (bytes) {
+        struct reply_chunk **end = &c->sending;
+        while (*end) end = &(*end)->next;
+        *end = reply_detach(&c->reply);
+        c->sending_bytes += bytes;
+    }
+    if (c->reply.spare) { // an idle connection keeps no chunk
+        give_back(c->worker, c->reply.spare);
+        c->reply.spare = NULL;
+    }
+    if (c->sending)
+        send_pieces(c);
+    else if (c->session.is_closing && !c->ops)
+        client_kill(c);
+}
+
+void output_check_limits(struct client *c, int64_t now_ms)
+{
+    const struct output_limit *limit =
+        &shard_settings(&c->worker->shard)->client_output_buffer_limit[OUTPUT_NORMAL];
+    size_t bytes = output_bytes(c);
+    bool is_over_soft = limit->soft && bytes > limit->soft;
+    if (!is_over_soft) c->over_soft_since_ms = 0;
+    if (is_over_soft && !c->over_soft_since_ms) c->over_soft_since_ms = now_ms;
+    bool is_too_long =
+        is_over_soft && now_ms - c->over_soft_since_ms > limit->soft_seconds * 1000;
+    if (!(limit->hard && bytes > limit->hard) && !is_too_long) return;
+    log_write(LOG_WARNING,
+              "Client id=%llu addr=%s closed for overcoming of output buffer limits (%zu bytes).",
+              (unsigned long long)c->session.id, c->session.peer, bytes);
+    client_kill(c);
+}

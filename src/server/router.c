@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/router.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+#include "server/address.h"
+#include "server/client.h"
+#include "server/server.h"
+
+#define ROUTER_GRACE_MS   20   // how long a connection may be silent before it is placed anyway
+#define ROUTER_PEEK_BYTES 2048 // of its first bytes
+#define ROUTER_LISTENERS  (SETTINGS_BIND_MAX + 1)
+
+struct listener {
+    struct ring_accept accept;
+    struct router *router;
+    bool is_unix;
+};
+
+// A connection whose first bytes are awaited. On a list in the order of acceptance.
+struct newcomer {
+    struct ring_ready ready;
+    struct router *router;
+    struct client *client;
+    int64_t since_ms;
+    struct newcomer *prev, *next;
+    bool is_late; // its time was up
+};
+
+struct router {
+    struct server *server;
+    struct ring *ring;
+    struct listener listeners[ROUTER_LISTENERS];
+    int listener_count, open_listeners;
+    struct newcomer *oldest, *newest;
+    struct ring_ready signal_ready;
+    int signal_fd;
+    _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
+};
+
+// --- placing -------------------------------------------------------------------------------------
+
+// The shard of the first key in the bytes, or -1.
+static int shard_of_first_key(struct engine *e, const char *p, const char *end)
+{
+    struct slice argv[64];
+    int argc;
+    const char *next;
+    for (; (next = request_parse_fast(p, end, argv, 64, &argc)); p = next) {
+        const struct command *c = command_find(e->table, argv[0]);
+        if (!c || !command_arity_fits(c, argc)) return -1;
+        if (c->subcommands) continue;
+        int key = command_first_key(c, argc, argv);
+        if (key) return (int)engine_shard_of(e, argv[key]);
+    }
+    return -1;
+}
+
+static void place(struct router *r, struct client *c)
+{
+    char bytes[ROUTER_PEEK_BYTES];
+    struct server *server = r->server;
+    int shard = 0;
+    if (server->worker_count > 1) {
+        ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+        shard = n > 0 ? shard_of_first_key(server->engine, bytes, bytes + n) : -1;
+    }
+    struct worker *to = shard < 0 ? server_least_loaded(server) : server->workers[shard];
+    client_post(NULL, to, c);
+}
+
+static void newcomer_unlink(struct newcomer *n)
+{
+    struct router *r = n->router;
+    *(n->prev ? &n->prev->next : &r->oldest) = n->next;
+    *(n->next ? &n->next->prev : &r->newest) = n->prev;
+}
+
+static void on_ready(struct ring_ready *ready, int result)
+{
+    struct newcomer *n = CONTAINER_OF(ready, struct newcomer, ready);
+    struct router *r = n->router;
+    (void)result; // readable, late or in error: its worker finds out
+    newcomer_unlink(n);
+    if (atomic_load(&r->is_stopping))
+        client_discard(n->client);
+    else
+        place(r, n->client);
+    mem_free(n);
+}
+
+static void await_first_bytes(struct router *r, struct client *c)
+{
+    struct newcomer *n = mem_calloc(sizeof *n);
+    n->router = r;
+    n->client = c;
+    n->since_ms = clock_unix_ms();
+    n->ready.fd = c->fd;
+    n->ready.done = on_ready;
+    n->prev = r->newest;
+    *(r->newest ? &r->newest->next : &r->oldest) = n;
+    r->newest = n;
+    ring_ready_start(r->ring, &n->ready);
+}
+
+// Returns how long to wait until the next one is late, in microseconds; -1: there is none.
+static int64_t place_late_ones(struct router *r)
+{
+    int64_t now_ms = clock_unix_ms();
+    for (struct newcomer *n = r->oldest; n; n = n->next) {
+        int64_t left_ms = n->since_ms + ROUTER_GRACE_MS - now_ms;
+        if (n->is_late) continue;
+        if (left_ms > 0) return left_ms * 1000;
+        n->is_late = true;
+        ring_ready_stop(r->ring, &n->ready);
+    }
+    return -1;
+}
+
+// --- accepting -----------------------------------------------------------------------------------
+
+static void refuse(struct server *server, int fd, const char *error)
+{
+    ssize_t ignored = send(fd, error, strlen(error), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)ignored;
+    close(fd);
+    atomic_fetch_add_explicit(&server->rejected_connections, 1, memory_order_relaxed); // a count
+}
+
+// Protected mode: with no password, only this machine may come in.
+static bool is_protected_from(const struct settings *s, int fd)
+{
+    return s->protected_mode && !s->requirepass[0] && !address_is_local(fd);
+}
+
+static void set_socket_options(const struct settings *s, int fd)
+{
+    int on = 1, idle = (int)s->tcp_keepalive, count = 3;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (!idle) return;
+    int interval = idle / 3 > 0 ? idle / 3 : 1;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
+static void admit(struct listener *l, int fd)
+{
+    struct router *r = l->router;
+    struct server *server = r->server;
+    pthread_mutex_lock(&server->mutex); // the settings stay while they are looked at
+    const struct settings *s = server->config->settings;
+    uint32_t clients = atomic_load_explicit(&server->client_count, memory_order_relaxed);
+    const char *error = NULL;
+    stat_add(&server->total_connections, 1);
+    if ((int64_t)clients >= s->maxclients)
+        error = "-ERR max number of clients reached\r\n";
+    else if (is_protected_from(s, fd))
+        error = "-DENIED Gyre is in protected mode: no password is set, and this connection does not "
+                "come from the machine itself. Set requirepass, or bind the addresses you want and "
+                "turn protected-mode off.\r\n";
+    if (!error && !l->is_unix) set_socket_options(s, fd);
+    pthread_mutex_unlock(&server->mutex);
+    if (error) {
+        refuse(server, fd, error);
+        return;
+    }
+    atomic_fetch_add_explicit(&server->client_count, 1, memory_order_relaxed); // a count
+    struct client *c = client_new(server, fd, l->is_unix);
+    if (server->worker_count == 1)
+        place(r, c);
+    else
+        await_first_bytes(r, c);
+}
+
+static void on_accept(struct ring_accept *accept, int result)
+{
+    struct listener *l = CONTAINER_OF(accept, struct listener, accept);
+    if (result == -ECANCELED)
+        l->router->open_listeners--;
+    else if (result < 0)
+        log_write(LOG_WARNING, "Accepting client connection: %s", strerror(-result));
+    else if (atomic_load(&l->router->is_stopping))
+        close(result);
+    else
+        admit(l, result);
+}
+
+// --- signals -------------------------------------------------------------------------------------
+
+static void on_signal(struct ring_ready *ready, int result)
+{
+    struct router *r = CONTAINER_OF(ready, struct router, signal_ready);
+    struct signalfd_siginfo info;
+    if (result < 0) return;
+    while (read(r->signal_fd, &info, sizeof info) == sizeof info) {
+        log_write(LOG_WARNING, "Received %s scheduling shutdown...",
+                  info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+        atomic_store(&r->is_stopping, true);
+    }
+    if (!atomic_load(&r->is_stopping)) ring_ready_start(r->ring, ready);
+}
+
+// SIGTERM and SIGINT come through the router; all threads inherit the mask.
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+// --- life ----------------------------------------------------------------------------------------
+
+static bool open_listeners(struct router *r)
+{
+    char error[512];
+    int fds[ROUTER_LISTENERS], unix_count;
+    const struct settings *s = r->server->config->settings;
+    int count = address_listen(s, fds, ROUTER_LISTENERS, &unix_count, error, sizeof error);
+    if (count < 0) {
+        log_write(LOG_WARNING, "%s", error);
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        struct listener *l = &r->listeners[i];
+        l->router = r;
+        l->is_unix = i < unix_count;
+        l->accept.fd = fds[i];
+        l->accept.done = on_accept;
+    }
+    r->listener_count = count;
+    return true;
+}
+
+struct router *router_new(struct server *server)
+{
+    char why[256];
+    const struct settings *s = server->config->settings;
+    struct ring_options options = {
+        .kind = s->io == IO_URING ? RING_URING : s->io == IO_POLL ? RING_POLL : RING_AUTO,
+        .level = (enum ring_level)s->uring_level,
+        .entries = 256,
+        .recv_buffers = 2,
+        .recv_buffer_bytes = 4096,
+    };
+    struct router *r = mem_calloc(sizeof *r);
+    r->server = server;
+    r->signal_fd = open_signals();
+    r->ring = ring_open(&options, why, sizeof why);
+    if (!r->ring) log_write(LOG_WARNING, "The router cannot open its ring: %s", why);
+    if (!r->ring || !open_listeners(r)) {
+        router_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void router_run(struct router *r)
+{
+    r->signal_ready.fd = r->signal_fd;
+    r->signal_ready.done = on_signal;
+    ring_ready_start(r->ring, &r->signal_ready);
+    for (int i = 0; i < r->listener_count; i++)
+        ring_accept_start(r->ring, &r->listeners[i].accept);
+    r->open_listeners = r->listener_count;
+    while (!atomic_load(&r->is_stopping)) ring_run(r->ring, place_late_ones(r));
+
+    for (int i = 0; i < r->listener_count; i++) ring_accept_stop(r->ring, &r->listeners[i].accept);
+    for (struct newcomer *n = r->oldest; n; n = n->next)
+        if (!n->is_late) ring_ready_stop(r->ring, &n->ready);
+    while (r->open_listeners || r->oldest) ring_run(r->ring, 10000);
+}
+
+void router_stop(struct router *r)
+{
+    atomic_store(&r->is_stopping, true);
+    ring_wake(NULL, r->ring);
+}
+
+void router_free(struct router *r)
+{
+    for (int i = 0; i < r->listener_count; i++) {
+        close(r->listeners[i].accept.fd);
+        if (r->listeners[i].is_unix) unlink(r->server->config->settings->unixsocket);
+    }
+    if (r->ring) ring_close(r->ring);
+    if (r->signal_fd >= 0) close(r->signal_fd);
+    mem_free(r);
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/server.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "commands/families.h"
+#include "engine/monitor.h"
+#include "engine/version.h"
+#include "server/client.h"
+#include "server/router.h"
+
+// --- rates ---------------------------------------------------------------------------------------
+
+void sampled_add(struct sampled *s, uint64_t value, int64_t now_ms)
+{
+    int64_t passed_ms = now_ms - s->last_ms;
+    if (s->last_ms && passed_ms > 0 && value >= s->last_value)
+        stat_set(&s->samples[s->next++ % SERVER_SAMPLES],
+                 (value - s->last_value) * 1000 / (uint64_t)passed_ms);
+    s->last_value = value;
+    s->last_ms = now_ms;
+}
+
+uint64_t sampled_rate(const struct sampled *s)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < SERVER_SAMPLES; i++) sum += stat_get(&s->samples[i]);
+    return sum / SERVER_SAMPLES;
+}
+
+// --- settings ------------------------------------------------------------------------------------
+
+// A snapshot that was replaced and may still be held by a shard.
+struct retired {
+    struct retired *next;
+    struct settings *settings;
+};
+
+static bool is_held(struct server *server, const struct settings *settings)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++)
+        if (atomic_load(&server->workers[i]->shard.settings) == settings) return true;
+    return false;
+}
+
+static void free_retired(struct server *server, bool is_all)
+{
+    for (struct retired **at = &server->retired; *at;) {
+        struct retired *r = *at;
+        if (!is_all && is_held(server, r->settings)) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        settings_free(r->settings);
+        mem_free(r);
+    }
+}
+
+void server_publish_settings(struct server *server, struct settings *settings)
+{
+    struct retired *r = mem_alloc(sizeof *r);
+    log_set_level((enum log_level)settings->loglevel);
+    r->settings = config_publish(server->config, settings);
+    r->next = server->retired;
+    server->retired = r;
+    // Sequentially consistent: see shard_settings.
+    atomic_store(&server->engine->settings, settings);
+    free_retired(server, false);
+}
+
+// --- workers -------------------------------------------------------------------------------------
+
+struct worker *server_least_loaded(struct server *server)
+{
+    struct worker *best = server->workers[0];
+    for (uint32_t i = 1; i < server->worker_count; i++)
+        if (stat_get(&server->workers[i]->shard.connections) < stat_get(&best->shard.connections))
+            best = server->workers[i];
+    return best;
+}
+
+void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct server *server = w->server;
+    char name[16];
+    snprintf(name, sizeof name, "gyre-worker-%u", w->id % 1000);
+    pthread_setname_np(pthread_self(), name);
+    w->is_started = worker_init(w, server, w->id) == 0;
+    pthread_barrier_wait(&server->barrier); // all rings are open, or not
+    pthread_barrier_wait(&server->barrier); // the server has decided
+    if (w->is_started) {
+        if (!atomic_load(&server->is_stopping)) worker_run(w);
+        pthread_barrier_wait(&server->barrier); // nobody posts to anybody any more
+        worker_destroy(w);
+    } else {
+        pthread_barrier_wait(&server->barrier);
+    }
+    return NULL;
+}
+
+static bool start_workers(struct server *server)
+{
+    bool is_started = true;
+    pthread_barrier_init(&server->barrier, NULL, server->worker_count + 1);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct worker *w = server->workers[i];
+        w->server = server;
+        w->id = i;
+        if (pthread_create(&w->thread, NULL, worker_main, w)) {
+            log_write(LOG_WARNING, "Cannot start worker %u", i);
+            exit(1);
+        }
+    }
+    pthread_barrier_wait(&server->barrier);
+    for (uint32_t i = 0; i < server->worker_count; i++)
+        is_started = is_started && server->workers[i]->is_started;
+    return is_started;
+}
+
+static void join_workers(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) pthread_join(server->workers[i]->thread, NULL);
+    pthread_barrier_destroy(&server->barrier);
+}
+
+// --- MONITOR -------------------------------------------------------------------------------------
+
+// One line on its way to the monitors of one shard.
+struct feed {
+    struct mail mail;
+    struct blob *line; // one reference
+};
+
+static void feed_clients(struct worker *w, struct blob *line)
+{
+    for (struct client *c = w->clients; c && w->monitor_count; c = c->next) {
+        if (!c->session.is_monitor || c->is_dead) continue;
+        reply_raw(&c->reply, line->data, line->len);
+        output_mark_dirty(c);
+    }
+}
+
+static void deliver_feed(struct shard *s, struct mail *mail)
+{
+    struct feed *feed = CONTAINER_OF(mail, struct feed, mail);
+    feed_clients(worker_of(s), feed->line);
+    blob_unref(feed->line);
+    mem_free(feed);
+}
+
+static void feed_call(struct worker *w, struct client *c, const struct piece *p)
+{
+    struct buf text = {0};
+    buf_append_char(&text, '+');
+    monitor_format(&text, clock_unix_us(), c->session.db, c->session.peer, p->argc, p->argv);
+    buf_append(&text, "\r\n", 2);
+    struct blob *line = blob_new(text.len);
+    line->len = text.len;
+    memcpy(line->data, text.ptr, text.len);
+    buf_free(&text);
+    for (uint32_t i = 0; i < w->server->worker_count; i++) {
+        struct feed *feed = mem_alloc(sizeof *feed);
+        *feed = (struct feed){.mail.deliver = deliver_feed, .line = blob_ref(line)};
+        shard_post(&w->shard, &w->server->workers[i]->shard, &feed->mail);
+    }
+    blob_unref(line);
+}
+
+void server_feed_monitors(struct worker *w, struct client *c, const struct call *calls,
+                          uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct command *cmd = calls[i].piece.cmd;
+        if (cmd && !(cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) feed_call(w, c, &calls[i].piece);
+    }
+}
+
+// --- start and stop ------------------------------------------------------------------------------
+
+void server_request_stop(struct server *server)
+{
+    router_stop(server->router);
+}
+
+static struct server *server_new(struct config *config)
+{
+    struct server *server = mem_calloc(sizeof *server);
+    server->config = config;
+    server->worker_count = (uint32_t)config->settings->threads;
+    pthread_mutex_init(&server->mutex, NULL);
+    host_init(server);
+    server->engine = engine_new(commands_all, config->settings, server->worker_count, &server->host);
+    server->workers = mem_calloc(server->worker_count * sizeof server->workers[0]);
+    server->group = (struct shard_group){.engine = server->engine, .count = server->worker_count};
+    server->group.shards = mem_calloc(server->worker_count * sizeof server->group.shards[0]);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        server->workers[i] = mem_alloc_aligned(sizeof *server->workers[i], 64);
+        server->group.shards[i] = &server->workers[i]->shard;
+    }
+    return server;
+}
+
+static void server_free(struct server *server)
+{
+    engine_free(server->engine);
+    free_retired(server, true);
+    for (uint32_t i = 0; i < server->worker_count; i++) mem_free(server->workers[i]);
+    mem_free(server->workers);
+    mem_free(server->group.shards);
+    pthread_mutex_destroy(&server->mutex);
+    mem_free(server);
+}
+
+static void log_start(struct server *server)
+{
+    const struct settings *s = server->config->settings;
+    struct shard *first = &server->workers[0]->shard;
+    log_write(LOG_NOTICE, "Gyre %s (as Redis %s), %u thread%s, I/O through %s (level %d)",
+              GYRE_VERSION, REDIS_VERSION, server->worker_count,
+              server->worker_count == 1 ? "" : "s", ring_backend_name(first->ring),
+              (int)ring_level(first->ring));
+    for (uint32_t i = 0; i < server->config->note_count; i++)
+        log_write(LOG_NOTICE, "%s", server->config->notes[i]);
+    if (s->port) log_write(LOG_NOTICE, "Ready to accept connections tcp port %lld", (long long)s->port);
+    if (s->unixsocket[0])
+        log_write(LOG_NOTICE, "Ready to accept connections unix socket %s", s->unixsocket);
+}
+
+int server_run(struct config *config)
+{
+    int status = 1;
+    clock_calibrate();
+    struct server *server = server_new(config);
+    server->router = router_new(server);
+    if (!server->router) {
+        server_free(server);
+        return status;
+    }
+    bool is_started = start_workers(server);
+    if (!is_started) atomic_store(&server->is_stopping, true);
+    pthread_barrier_wait(&server->barrier);
+    if (is_started) {
+        server->startup_bytes = mem_used_bytes();
+        log_start(server);
+        router_run(server->router);
+        // Release: what the router did before is seen by the workers.
+        atomic_store_explicit(&server->is_stopping, true, memory_order_release);
+        for (uint32_t i = 0; i < server->worker_count; i++)
+            ring_wake(NULL, server->workers[i]->shard.ring);
+        status = 0;
+    }
+    pthread_barrier_wait(&server->barrier);
+    join_workers(server);
+    router_free(server->router);
+    server_free(server);
+    if (status == 0) log_write(LOG_WARNING, "Gyre is now ready to exit, bye bye...");
+    return status;
+}

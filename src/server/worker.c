@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/worker.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+#include "server/client.h"
+#include "server/server.h"
+
+#define RING_ENTRIES      1024
+#define RECV_BUFFERS      256   // 4 MiB a worker: what may be held by commands under way
+#define RECV_BUFFER_BYTES 16384
+
+// Replies of this turn leave together. A dead client is settled here, when nothing up the stack looks at it.
+static void flush(struct shard *s)
+{
+    struct worker *w = worker_of(s);
+    while (w->dirty) {
+        struct client *c = w->dirty;
+        w->dirty = c->next_dirty;
+        c->is_dirty = false;
+        if (!c->is_dead) output_check_limits(c, shard_now_ms(s));
+        if (!c->is_dead) output_flush(c);
+        if (!c->is_dirty) client_settle(c);
+    }
+}
+
+static void end_pause(struct worker *w, int64_t now_ms)
+{
+    if (!w->pause_until_ms || now_ms < w->pause_until_ms) return;
+    w->pause_until_ms = 0;
+    for (struct client *c = w->clients, *next; c; c = next) {
+        next = c->next;
+        if (!c->is_paused) continue;
+        c->is_paused = false;
+        client_resume(c);
+        client_settle(c);
+    }
+}
+
+// Once a second: clients that idle too long, or stay above a soft limit.
+static void check_clients(struct worker *w, int64_t now_ms)
+{
+    const struct settings *settings = shard_settings(&w->shard);
+    bool has_soft = settings->client_output_buffer_limit[OUTPUT_NORMAL].soft;
+    if (!settings->timeout_s && !has_soft) return;
+    for (struct client *c = w->clients, *next; c; c = next) {
+        next = c->next;
+        if (has_soft) output_check_limits(c, now_ms);
+        bool is_idle = settings->timeout_s && !c->ops && !c->session.is_monitor &&
+                       now_ms - c->session.active_ms > settings->timeout_s * 1000;
+        if (is_idle && !c->is_dead) {
+            log_write(LOG_VERBOSE, "Closing idle client");
+            client_kill(c);
+        }
+    }
+}
+
+static void publish(struct worker *w)
+{
+    uint64_t query = 0, output = 0;
+    enum { SAMPLED = 64 }; // connections looked at: a figure of the moment, not an account
+    int n = 0;
+    for (struct client *c = w->clients; c && n < SAMPLED; c = c->next, n++) {
+        query += c->query ? c->query->cap : 0;
+        output += output_bytes(c);
+        if (c->query && c->query->cap > stat_get(&w->max_query))
+            stat_set(&w->max_query, c->query->cap);
+        if (output_bytes(c) > stat_get(&w->max_output)) stat_set(&w->max_output, output_bytes(c));
+    }
+    stat_set(&w->query_bytes, query);
+    stat_set(&w->output_bytes, output);
+}
+
+static void sample(struct server *server, int64_t now_ms)
+{
+    uint64_t ops = 0, in = 0, out = 0;
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        ops += stat_get(&server->engine->stats[i]->total_commands);
+        in += stat_get(&server->workers[i]->net_in);
+        out += stat_get(&server->workers[i]->net_out);
+    }
+    sampled_add(&server->ops, ops, now_ms);
+    sampled_add(&server->input, in, now_ms);
+    sampled_add(&server->output, out, now_ms);
+    stat_set(&server->peak_bytes, MAX(stat_get(&server->peak_bytes), mem_used_bytes()));
+}
+
+static void cron(struct shard *s)
+{
+    struct worker *w = worker_of(s);
+    int64_t now_ms = shard_now_ms(s);
+    if (s->id == 0) sample(w->server, now_ms);
+    end_pause(w, now_ms);
+    if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;
+    w->last_cron_ms = now_ms;
+    publish(w);
+    check_clients(w, now_ms);
+}
+
+static const struct shard_hooks hooks = {.flush = flush, .cron = cron};
+
+// The ring is opened by its own thread: io_uring wants a single issuer.
+static int open_ring(struct worker *w, uint32_t id)
+{
+    char why[256];
+    const struct settings *settings = w->server->config->settings;
+    struct ring_options options = {
+        .kind = settings->io == IO_URING  ? RING_URING
+                : settings->io == IO_POLL ? RING_POLL
+                                          : RING_AUTO,
+        .level = (enum ring_level)settings->uring_level,
+        .entries = RING_ENTRIES,
+        .recv_buffers = RECV_BUFFERS,
+        .recv_buffer_bytes = RECV_BUFFER_BYTES,
+    };
+    struct ring *ring = ring_open(&options, why, sizeof why);
+    if (!ring) {
+        log_write(LOG_WARNING, "Worker %u cannot open its ring: %s", id, why);
+        return -1;
+    }
+    if (id == 0 && why[0]) log_write(LOG_NOTICE, "I/O through epoll: %s", why);
+    shard_init(&w->shard, &w->server->group, id, ring, &hooks, w);
+    return 0;
+}
+
+int worker_init(struct worker *w, struct server *server, uint32_t id)
+{
+    w->server = server;
+    reply_init(&w->scratch, 2);
+    return open_ring(w, id);
+}
+
+void worker_destroy(struct worker *w)
+{
+    while (w->chunks) {
+        struct reply_chunk *next = w->chunks->next;
+        mem_free(w->chunks);
+        w->chunks = next;
+    }
+    reply_free(&w->scratch);
+    ring_close(w->shard.ring);
+    shard_destroy(&w->shard);
+}
+
+// Answers what is under way and closes the connections, then goes on turning until every worker has got
+// that far: another one's commands may still need this shard.
+static void drain(struct worker *w)
+{
+    enum { TURN_US = 2000, TURNS_TO_SEND = 50 }; // a client that does not read is not waited for
+    for (int i = 0; i < TURNS_TO_SEND && (w->dirty || w->shard.in_flight); i++)
+        shard_tick(&w->shard, TURN_US);
+    while (w->clients) client_kill(w->clients);
+    while (w->adopted_count || w->shard.in_flight) shard_tick(&w->shard, TURN_US);
+    // Relaxed: only a count; the barrier behind orders the rest.
+    atomic_fetch_add_explicit(&w->server->drained, 1, memory_order_relaxed);
+    while (atomic_load_explicit(&w->server->drained, memory_order_relaxed) < w->server->worker_count)
+        shard_tick(&w->shard, TURN_US);
+}
+
+void worker_run(struct worker *w)
+{
+    // Acquire: pairs with the router's release.
+    while (!atomic_load_explicit(&w->server->is_stopping, memory_order_acquire))
+        shard_tick(&w->shard, -1);
+    drain(w);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// inbox: the only way into a shard from outside, and the only mutable memory that shards share.
+//
+// Two doors:
+//   parts   what touches the keyspace, in the order in which it entered. An operation over several shards
+//           enters all their inboxes in one step: inbox_lock in ascending order of shards, inbox_push,
+//           inbox_unlock. The order rule (DESIGN, section 4) rests on this alone.
+//   mail    everything else (finished operations, connections moving in, the end of a meeting). It may
+//           be read while the keyspace is parked, and its order matters to nobody.
+//
+// Sleeping: the owner sets is_asleep, looks at both doors once more, and only then waits; who puts
+// something in looks at is_asleep afterwards. Both with sequential consistency, so that at least one of the two sees the other.
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct part;
+struct shard;
+
+struct mail {
+    struct mail *next;
+    void (*deliver)(struct shard *shard, struct mail *mail); // on the receiving shard's thread
+};
+
+struct inbox {
+    // One cache line: what a sender of parts touches.
+    pthread_mutex_t mutex;
+    struct part *head, *tail; // guarded by mutex
+    _Atomic bool has_parts;   // head != NULL; written under the mutex, read by the owner without
+    // Another: what a sender of mail touches.
+    _Atomic(struct mail *) mail __attribute__((aligned(64)));
+    _Atomic bool is_asleep;
+} __attribute__((aligned(64)));
+
+void inbox_init(struct inbox *in);
+void inbox_destroy(struct inbox *in);
+
+void inbox_lock(struct inbox *in);
+void inbox_unlock(struct inbox *in);
+// Appends a part; locked.
+void inbox_push(struct inbox *in, struct part *part);
+// Takes all parts out, in order; locked.
+struct part *inbox_detach(struct inbox *in);
+
+// Any thread, no lock.
+void inbox_post(struct inbox *in, struct mail *mail);
+// All mail, oldest first; the owner's thread.
+struct mail *inbox_take_mail(struct inbox *in);
+
+static inline bool inbox_has_parts(struct inbox *in)
+{
+    // Sequentially consistent, as the store: part of the sleeping protocol, and a plain load on x86.
+    return atomic_load(&in->has_parts);
+}
+
+static inline bool inbox_has_mail(struct inbox *in)
+{
+    return atomic_load(&in->mail) != NULL;
+}
+
+// After putting something in: is the owner asleep, and is it up to the caller to wake it?
+bool inbox_claim_wake(struct inbox *in);

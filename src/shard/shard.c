@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "shard/shard.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+
+#define PREFETCH_WINDOW  16   // keys fetched ahead: about as many misses as a core keeps in flight
+#define CRON_BUDGET      2000 // expiries and frees a tick: a few hundred microseconds
+#define SPIN_MAX_US      40
+#define SPIN_START_US    8
+
+// --- life ----------------------------------------------------------------------------------------
+
+static void deliver_resume(struct shard *s, struct mail *mail);
+
+void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
+                const struct shard_hooks *hooks, void *owner)
+{
+    memset(s, 0, sizeof *s);
+    inbox_init(&s->inbox);
+    s->id = id;
+    s->group = group;
+    s->engine = group->engine;
+    s->space = group->engine->spaces[id];
+    s->ring = ring;
+    s->hooks = hooks;
+    s->owner = owner;
+    s->resume.deliver = deliver_resume;
+    s->spin_us = SPIN_START_US;
+    s->is_now_stale = true;
+    s->mark_ticks = clock_ticks();
+    atomic_init(&s->settings, NULL);
+    shard_settings(s);
+}
+
+void shard_destroy(struct shard *s)
+{
+    ASSERT(!s->backlog && !s->parked && !s->in_flight);
+    operation_pool_free(&s->pool);
+    inbox_destroy(&s->inbox);
+}
+
+int64_t shard_read_clock(struct shard *s);
+int64_t shard_read_clock(struct shard *s)
+{
+    s->is_now_stale = false;
+    return s->now_ms = clock_unix_ms();
+}
+
+// A snapshot may be freed when no shard holds it and it is not the newest. The holder publishes what it is about to
+// hold and then looks whether that is still the newest: either the one who publishes a newer one sees
+// the hold, or the holder sees the newer one.
+const struct settings *shard_settings(struct shard *s)
+{
+    const struct settings *held = atomic_load_explicit(&s->settings, memory_order_relaxed);
+    const struct settings *newest = atomic_load_explicit(&s->engine->settings, memory_order_acquire);
+    while (UNLIKELY(held != newest)) {
+        atomic_store(&s->settings, newest); // sequentially consistent, see above
+        held = newest;
+        newest = atomic_load(&s->engine->settings);
+    }
+    return held;
+}
+
+// --- mail ----------------------------------------------------------------------------------------
+
+void shard_post(struct shard *from, struct shard *to, struct mail *mail)
+{
+    if (from == to) {
+        mail->next = NULL;
+        if (to->local_mail_tail)
+            to->local_mail_tail->next = mail;
+        else
+            to->local_mail = mail;
+        to->local_mail_tail = mail;
+        return;
+    }
+    inbox_post(&to->inbox, mail);
+    if (inbox_claim_wake(&to->inbox)) ring_wake(from ? from->ring : NULL, to->ring);
+}
+
+static void deliver_list(struct shard *s, struct mail *mail)
+{
+    while (mail) {
+        struct mail *next = mail->next; // deliver may free the mail
+        mail->deliver(s, mail);
+        mail = next;
+    }
+}
+
+static void deliver_mail(struct shard *s)
+{
+    deliver_list(s, inbox_take_mail(&s->inbox));
+    while (s->local_mail) {
+        struct mail *mail = s->local_mail;
+        s->local_mail = s->local_mail_tail = NULL;
+        deliver_list(s, mail);
+    }
+}
+
+// --- execution -----------------------------------------------------------------------------------
+
+struct ctx shard_ctx(struct shard *s)
+{
+    return (struct ctx){.engine = s->engine,
+                        .settings = shard_settings(s),
+                        .now_ms = shard_now_ms(s),
+                        .spaces = &s->engine->spaces[s->id],
+                        .space_count = 1,
+                        .space = s->space};
+}
+
+// The keys of up to PREFETCH_WINDOW pieces are brought in together, so that their cache misses
+// overlap: first the buckets, then the entries the buckets name. Returns the piece behind the window.
+static struct piece *prefetch(const struct ctx *ctx, struct piece *first)
+{
+    const struct dict *keys = &ctx->space->dbs[ctx->db].keys;
+    struct piece *p = first;
+    for (int i = 0; p && i < PREFETCH_WINDOW; i++, p = p->next)
+        if (p->first_key) dict_prefetch_bucket(keys, p->first_hash);
+    struct piece *end = p;
+    for (p = first; p != end; p = p->next) {
+        if (!p->first_key) continue;
+        const char *entry = dict_peek(keys, p->first_hash);
+        if (!entry) continue;
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + 64);
+    }
+    return end;
+}
+
+static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
+{
+    uint32_t flags = ctx->flags;
+    ctx->cmd = p->cmd;
+    ctx->argv = p->argv;
+    ctx->argc = p->argc;
+    ctx->blobs = p->blobs;
+    ctx->first_key = p->first_key;
+    ctx->first_hash = p->first_hash;
+    ctx->flags = flags | p->ctx_flags;
+    if (LIKELY(p->cmd != NULL))
+        engine_execute(ctx, s->id);
+    else
+        engine_refuse(ctx, s->id);
+    ctx->flags = flags;
+}
+
+void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths)
+{
+    struct piece *fetched = first; // everything before it is on its way
+    for (struct piece *p = first; p; p = p->next) {
+        if (p == fetched && p->next) fetched = prefetch(ctx, p);
+        size_t before = with_lengths ? reply_bytes(ctx->reply) : 0;
+        execute_piece(s, ctx, p);
+        if (with_lengths) p->reply_bytes = reply_bytes(ctx->reply) - before;
+    }
+}
+
+static struct ctx operation_ctx(struct shard *s, struct part *part)
+{
+    struct operation *op = part->op;
+    struct ctx ctx = shard_ctx(s);
+    ctx.session = op->session;
+    ctx.db = op->db;
+    ctx.flags = op->ctx_flags;
+    ctx.reply = &part->reply;
+    return ctx;
+}
+
+static void deliver_finished(struct shard *s, struct mail *mail)
+{
+    struct operation *op = CONTAINER_OF(mail, struct operation, finished);
+    s->in_flight--;
+    op->is_done = true;
+    op->done(op);
+}
+
+static void run_batch_part(struct shard *s, struct part *part)
+{
+    struct operation *op = part->op;
+    struct ctx ctx = operation_ctx(s, part);
+    shard_execute(s, &ctx, part->first, true);
+    // Release: the replies are written before the home shard counts this part as finished. Acquire: the last one passes the
+    // others' on.
+    if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
+        shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
+// --- meetings ------------------------------------------------------------------------------------
+
+static void deliver_resume(struct shard *s, struct mail *mail)
+{
+    (void)mail;
+    ASSERT(s->parked);
+    s->parked = NULL;
+}
+
+// The last to arrive runs the command as plain single-threaded code, then frees the others. The
+// operation may be gone as soon as it is posted as finished: parked shards do not look at it again.
+static void run_meeting(struct shard *s, struct part *part)
+{
+    struct operation *op = part->op;
+    struct ctx ctx = operation_ctx(s, part);
+    ctx.spaces = s->engine->spaces;
+    ctx.space_count = s->engine->shard_count;
+    for (uint32_t i = 0; i < op->part_count; i++)
+        s->engine->spaces[op->parts[i].shard]->now_ms = ctx.now_ms;
+    ctx.reply = &op->parts[0].reply;
+    shard_execute(s, &ctx, &op->requests[0].whole, true);
+    op->requests[0].part = 0;
+    for (uint32_t i = 0; i < op->part_count; i++)
+        if (op->parts[i].shard != s->id) {
+            struct shard *other = s->group->shards[op->parts[i].shard];
+            shard_post(s, other, &other->resume);
+        }
+    stat_add(&s->engine->stats[s->id]->meetings, 1);
+    shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
+static void arrive_at_meeting(struct shard *s, struct part *part)
+{
+    // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the runner sees it from all.
+    if (atomic_fetch_sub_explicit(&part->op->waiting, 1, memory_order_acq_rel) == 1)
+        run_meeting(s, part);
+    else
+        s->parked = part->op;
+}
+
+// --- the inbox -----------------------------------------------------------------------------------
+
+static void backlog_append(struct shard *s, struct part *list)
+{
+    if (!list) return;
+    if (s->backlog_tail)
+        s->backlog_tail->next = list;
+    else
+        s->backlog = list;
+    while (list->next) list = list->next;
+    s->backlog_tail = list;
+}
+
+static void run_backlog(struct shard *s)
+{
+    while (s->backlog && !s->parked) {
+        struct part *part = s->backlog;
+        s->backlog = part->next;
+        if (!s->backlog) s->backlog_tail = NULL;
+        if (part->op->kind == OPERATION_MEETING)
+            arrive_at_meeting(s, part);
+        else
+            run_batch_part(s, part);
+    }
+}
+
+static void run_inbox(struct shard *s)
+{
+    if (inbox_has_parts(&s->inbox)) {
+        inbox_lock(&s->inbox);
+        struct part *list = inbox_detach(&s->inbox);
+        inbox_unlock(&s->inbox);
+        backlog_append(s, list);
+    }
+    run_backlog(s);
+}
+
+bool shard_may_run_in_place(struct shard *s)
+{
+    if (LIKELY(s->group->count == 1)) return true;
+    if (UNLIKELY(s->backlog || inbox_has_parts(&s->inbox))) run_inbox(s);
+    return !s->parked && !s->backlog;
+}
+
+// The indivisible step. The home inbox is part of it if the home shard has work in the operation: what
+// had entered it before runs first, and nobody can enter between that and the own part.
+void shard_submit(struct shard *s, struct operation *op)
+{
+    struct shard **shards = s->group->shards;
+    struct part *own = NULL, *before = NULL;
+    op->home = s->id;
+    op->finished.deliver = deliver_finished;
+    s->in_flight++;
+    for (uint32_t i = 0; i < op->part_count; i++) inbox_lock(&shards[op->parts[i].shard]->inbox);
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        struct part *part = &op->parts[i];
+        if (part->shard == s->id) {
+            own = part;
+            before = inbox_detach(&s->inbox);
+        } else {
+            inbox_push(&shards[part->shard]->inbox, part);
+        }
+    }
+    // Once unlocked, the operation may be run and (without an own part) even be finished by others: its parts are
+    // counted first. It is freed by this thread only, so reading it stays allowed.
+    for (uint32_t i = op->part_count; i-- > 0;) inbox_unlock(&shards[op->parts[i].shard]->inbox);
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        struct shard *other = shards[op->parts[i].shard];
+        if (other != s && inbox_claim_wake(&other->inbox)) ring_wake(s->ring, other->ring);
+    }
+    stat_add(&s->forwarded, op->part_count - (own != NULL));
+    backlog_append(s, before);
+    if (own) {
+        own->next = NULL;
+        backlog_append(s, own);
+    }
+    run_backlog(s);
+}
+
+// --- the loop ------------------------------------------------------------------------------------
+
+static bool has_work(struct shard *s)
+{
+    return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
+           s->local_mail || (s->backlog && !s->parked);
+}
+
+// An answer is on its way: wait for it awake, a little, if that has paid off lately.
+static bool spin_for_work(struct shard *s)
+{
+    int64_t end = clock_mono_us() + s->spin_us;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (has_work(s)) {
+                if (s->spin_us < SPIN_MAX_US) s->spin_us++;
+                return true;
+            }
+            cpu_relax();
+        }
+    } while (clock_mono_us() < end);
+    if (s->spin_us > 1) s->spin_us--;
+    return false;
+}
+
+static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
+{
+    if (has_work(s) || (s->has_more_cron && !s->parked)) return 0;
+    int64_t due_ms = s->next_cron_ms;
+    if (!s->parked) due_ms = MIN(due_ms, keyspace_next_cron_ms(s->space));
+    int64_t wait_us = MAX(due_ms - clock_unix_ms(), 0) * 1000;
+    return max_wait_us >= 0 ? MIN(wait_us, max_wait_us) : wait_us;
+}
+
+static void wait_and_receive(struct shard *s, int64_t timeout_us)
+{
+    uint64_t now = clock_ticks();
+    stat_add(&s->busy_ticks, now - s->mark_ticks);
+    s->mark_ticks = now;
+    if (timeout_us > 0) {
+        atomic_store(&s->inbox.is_asleep, true); // sequentially consistent, see inbox.h
+        if (has_work(s)) timeout_us = 0;
+    }
+    s->is_now_stale = true;
+    ring_run(s->ring, timeout_us);
+    atomic_store_explicit(&s->inbox.is_asleep, false, memory_order_relaxed);
+}
+
+static void housekeeping(struct shard *s)
+{
+    int64_t now_ms = shard_now_ms(s);
+    if (!s->parked) s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
+    if (now_ms < s->next_cron_ms && s->next_cron_ms - now_ms <= SHARD_CRON_MS) return;
+    s->next_cron_ms = now_ms + SHARD_CRON_MS;
+    if (s->hooks->cron) s->hooks->cron(s);
+}
+
+void shard_tick(struct shard *s, int64_t max_wait_us)
+{
+    if (s->hooks->flush) s->hooks->flush(s);
+    int64_t timeout_us = wait_limit_us(s, max_wait_us);
+    if (timeout_us && (s->in_flight || s->parked) && s->group->count > 1) {
+        ring_run(s->ring, 0); // what was started goes out before the wait
+        if (has_work(s) || spin_for_work(s)) timeout_us = 0;
+    }
+    wait_and_receive(s, timeout_us);
+    deliver_mail(s);
+    run_inbox(s);
+    deliver_mail(s);
+    housekeeping(s);
+}

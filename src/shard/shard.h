@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// shard: one keyspace + one ring + one inbox, and the connections that live there. A value with a tick
+// function: a thread is merely the loop that calls it.
+//
+// The order rule lives here (DESIGN, section 4): every operation takes effect at the instant it enters
+// the inboxes it needs, and a shard executes what entered in the order in which it entered. Three ways in:
+//
+//   shard_may_run_in_place + shard_execute   at home, when nothing is waiting before it
+//   shard_submit, a batch                    parts to several inboxes in one indivisible step
+//   shard_submit, a meeting                  the same; each shard parks when it gets there, the last runs it
+//
+// Owned by its thread; other threads touch the inbox and the published counters only.
+#pragma once
+#include "base/stat.h"
+#include "engine/engine.h"
+#include "io/ring.h"
+#include "shard/inbox.h"
+#include "shard/operation.h"
+
+struct shard;
+
+// What lives on the shard besides the keyspace (the server's connections).
+struct shard_hooks {
+    void (*flush)(struct shard *shard); // before every wait: send what was replied
+    void (*cron)(struct shard *shard);  // every SHARD_CRON_MS
+};
+
+struct shard_group {
+    struct engine *engine;
+    uint32_t count;
+    struct shard **shards; // by id
+};
+
+#define SHARD_CRON_MS 100
+
+struct shard {
+    // Other threads' side.
+    struct inbox inbox;
+    _Atomic(const struct settings *) settings; // held by this shard; see shard_settings
+    stat_u64 connections, forwarded, busy_ticks, idle_ticks; // published
+    struct mail resume; // posted by the runner of the meeting this shard is parked in
+
+    // This thread's side.
+    uint32_t id __attribute__((aligned(64)));
+    struct shard_group *group;
+    struct engine *engine;
+    struct keyspace *space;
+    struct ring *ring;
+    const struct shard_hooks *hooks;
+    void *owner;                        // the server's worker
+    struct part *backlog, *backlog_tail; // taken out of the inbox, not run yet
+    struct operation *parked;           // the meeting that this shard waits for, or NULL
+    struct mail *local_mail, *local_mail_tail; // to itself
+    struct operation_pool pool;
+    uint32_t in_flight;                 // operations submitted from here and not finished
+    uint32_t spin_us;                   // how long it pays to wait awake; adapts
+    int64_t now_ms;                     // Unix ms; see shard_now_ms
+    bool is_now_stale;
+    bool has_more_cron;                 // housekeeping stopped at its budget
+    int64_t next_cron_ms;
+    uint64_t mark_ticks;
+};
+
+void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
+                const struct shard_hooks *hooks, void *owner);
+void shard_destroy(struct shard *s);
+
+// One turn: flush, wait up to max_wait_us (-1: until something happens), run what came.
+void shard_tick(struct shard *s, int64_t max_wait_us);
+
+// Unix ms of this turn; read from the clock once after each wait.
+static inline int64_t shard_now_ms(struct shard *s)
+{
+    extern int64_t shard_read_clock(struct shard *);
+    return s->is_now_stale ? shard_read_clock(s) : s->now_ms;
+}
+
+// The newest settings; valid until the next call on this shard.
+const struct settings *shard_settings(struct shard *s);
+
+// Runs pieces linked by `next`, in order, on this shard's keyspace. `ctx` has everything but the fields that
+// follow from the piece. with_lengths: fill in each piece's reply_bytes. Only when the keyspace is this shard's to touch.
+void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths);
+// A ctx for this shard's own keyspace, to be completed with session, db, flags and reply.
+struct ctx shard_ctx(struct shard *s);
+
+// True if a command whose keys are all here may run now, in place. Runs first what waits in the inbox.
+bool shard_may_run_in_place(struct shard *s);
+
+// Enters the operation into the inboxes of its parts, in one step; op->home is this shard. op->done is called in a later
+// tick or later in this one, never inside this call.
+void shard_submit(struct shard *s, struct operation *op);
+
+// Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling thread's shard, or NULL.
+void shard_post(struct shard *from, struct shard *to, struct mail *mail);
