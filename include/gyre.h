@@ -50,9 +50,7 @@ struct gyre_options {
 #define GYRE_CLOSED 1
 
 // A new, empty database; gyre_close frees it. NULL: the options make no sense. `options` may be NULL.
-//
-// The seed of the tables' hash is the process's, not the handle's, and stays as it is for as long as any handle is
-// open: order of KEYS and SCAN repeats from run to run by itself.
+// The order of KEYS and SCAN is the same in every run: the tables' hash has a fixed seed here.
 struct gyre *gyre_open(const struct gyre_options *options);
 // NULL is fine.
 void gyre_close(struct gyre *g);

@@ -172,7 +172,7 @@ static void stats(struct ctx *ctx)
 
 // --- DOCTOR, MALLOC-STATS ------------------------------------------------------------------------
 
-#define DOCTOR_MIN_BYTES    (5u << 20)   // less says nothing
+#define DOCTOR_MIN_BYTES    (5u << 20)   // less data says nothing
 #define DOCTOR_WASTE_BYTES  (10u << 20)  // small waste is not worth a word
 #define DOCTOR_CLIENT_BYTES (200u << 10) // buffers per client
 
@@ -204,7 +204,7 @@ static void doctor(struct ctx *ctx)
     struct buf text = {0};
     ctx->engine->host->info(ctx, &info);
     memory_gather(ctx, &info, &m);
-    if (m.used < DOCTOR_MIN_BYTES)
+    if (m.used < m.startup + DOCTOR_MIN_BYTES)
         buf_append_text(&text, "There is too little data in memory to say anything about it.\n");
     else
         diagnose(&text, &m, &info);

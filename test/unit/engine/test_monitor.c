@@ -27,8 +27,9 @@ static char *line(const char *peer, ...)
     return text;
 }
 
-#define TCP  "127.0.0.1:60866"
-#define HEAD "+1339518083.107412 [3 127.0.0.1:60866] "
+#define TCP    "127.0.0.1:60866"
+#define HEAD   "+1339518083.107412 [3 127.0.0.1:60866] "
+#define HIDDEN "\"(redacted)\""
 
 Test(monitor, a_line_has_time_database_peer_and_quoted_arguments)
 {
@@ -54,14 +55,14 @@ Test(monitor, secrets_are_not_shown)
     cr_assert_str_eq(line(TCP, "auth", "u", "p", NULL),
                      HEAD "\"auth\" \"(redacted)\" \"(redacted)\"\r\n");
     cr_assert_str_eq(line(TCP, "hello", "2", "auth", "a", "b", "setname", "q", NULL),
-                     HEAD "\"hello\" \"2\" \"auth\" \"(redacted)\" \"(redacted)\" \"setname\" \"q\"\r\n");
+                     HEAD "\"hello\" \"2\" \"auth\" " HIDDEN " " HIDDEN " \"setname\" \"q\"\r\n");
     cr_assert_str_eq(line(TCP, "config", "set", "maxmemory", "0", "RequirePass", "x", NULL),
-                     HEAD "\"config\" \"set\" \"maxmemory\" \"0\" \"RequirePass\" \"(redacted)\"\r\n");
+                     HEAD "\"config\" \"set\" \"maxmemory\" \"0\" \"RequirePass\" " HIDDEN "\r\n");
     cr_assert_str_eq(line(TCP, "acl", "setuser", "bob", ">x", NULL),
                      HEAD "\"acl\" \"setuser\" \"(redacted)\" \"(redacted)\"\r\n");
     cr_assert_str_eq(
         line(TCP, "migrate", "h", "1", "k", "0", "10", "auth2", "u", "p", NULL),
-        HEAD "\"migrate\" \"h\" \"1\" \"k\" \"0\" \"10\" \"auth2\" \"(redacted)\" \"(redacted)\"\r\n");
+        HEAD "\"migrate\" \"h\" \"1\" \"k\" \"0\" \"10\" \"auth2\" " HIDDEN " " HIDDEN "\r\n");
 }
 
 Test(monitor, what_only_looks_like_a_secret_is_shown)

@@ -24,7 +24,8 @@ Test(stats, powers_of_two_are_bounds_and_four_buckets_make_one)
         unsigned b = stats_histogram_bucket(UINT64_C(1) << octave);
         cr_assert_eq(b, 4 * (octave - 10));
         cr_assert_eq(stats_histogram_bucket((UINT64_C(1) << octave) + 1), b + 1);
-        cr_assert_float_eq(stats_histogram_bound_us(b), (double)(UINT64_C(1) << octave) / 1000, 1e-9);
+        double bound_us = (double)(UINT64_C(1) << octave) / 1000;
+        cr_assert_float_eq(stats_histogram_bound_us(b), bound_us, 1e-9);
     }
 }
 
