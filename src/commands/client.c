@@ -583,9 +583,9 @@ static const struct command subcommands[] = {
     {.name = "kill", .handler = kill_clients, .arity = -3, .flags = EVERYONE, .acl = ACL_CONNECTION,
      .span = SPAN_SUM, .finish = finish_kill, .group = "connection", .since = "2.4.0",
      .complexity = ALL_CLIENTS, .summary = "Closes connections.",
-     .args = "<ip:port | ([ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] "
-             "[USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] "
-             "[MAXAGE maxage:integer])...>",
+     .args = "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | "
+             "[USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] | "
+             "[MAXAGE maxage]>...>",
      .history = "2.8.12: Added the form with options, `ID` among them.\n"
                 "3.2.0: Added the type `master`.\n"
                 "5.0.0: `replica` is the new name of the type `slave`, which is still understood.\n"

@@ -15,9 +15,9 @@
     "ERR AUTH <password> called without any password configured for the default user. Are you "    \
     "sure your configuration is correct?"
 #define ERR_HELLO_NOAUTH                                                                           \
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "      \
-    "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "     \
-    "RESP protocol version at the same time"
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH " \
+    "<user> <pass> option can be used to authenticate the client and select the RESP protocol "    \
+    "version at the same time"
 
 // --- authentication ------------------------------------------------------------------------------
 
@@ -85,10 +85,6 @@ static bool parse_hello(struct ctx *ctx, struct hello *h)
             i += 2;
         } else if (ctx_arg_is(ctx, i, "SETNAME") && more >= 1) {
             h->name = &ctx->argv[++i];
-            if (!session_text_is_valid(*h->name)) {
-                reply_error(ctx->reply, ERR_CLIENT_NAME);
-                return false;
-            }
         } else {
             reply_errorf(ctx->reply, "ERR Syntax error in HELLO option '%.*s'",
                          SLICE_ARG(ctx->argv[i]));
@@ -126,6 +122,10 @@ static void hello(struct ctx *ctx)
     if (h.auth && !authenticate(ctx, h.auth[0], h.auth[1])) return;
     if (!s->is_authenticated) {
         reply_error(ctx->reply, ERR_HELLO_NOAUTH);
+        return;
+    }
+    if (h.name && !session_text_is_valid(*h.name)) {
+        reply_error(ctx->reply, ERR_CLIENT_NAME);
         return;
     }
     if (h.name) session_set_text(&s->name, *h.name);

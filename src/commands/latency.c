@@ -91,13 +91,14 @@ static void reset(struct ctx *ctx)
 
 #define GRAPH_ROWS    4
 #define GRAPH_COLUMNS 80
+#define AGE_TEXT      24
 
-static void format_age(char out[16], int64_t seconds)
+static void format_age(char out[AGE_TEXT], int64_t seconds)
 {
-    if (seconds < 60) snprintf(out, 16, "%llds", (long long)seconds);
-    else if (seconds < 3600) snprintf(out, 16, "%lldm", (long long)(seconds / 60));
-    else if (seconds < 86400) snprintf(out, 16, "%lldh", (long long)(seconds / 3600));
-    else snprintf(out, 16, "%lldd", (long long)(seconds / 86400));
+    if (seconds < 60) snprintf(out, AGE_TEXT, "%llds", (long long)seconds);
+    else if (seconds < 3600) snprintf(out, AGE_TEXT, "%lldm", (long long)(seconds / 60));
+    else if (seconds < 86400) snprintf(out, AGE_TEXT, "%lldh", (long long)(seconds / 3600));
+    else snprintf(out, AGE_TEXT, "%lldd", (long long)(seconds / 86400));
 }
 
 static void draw_bars(struct buf *out, const struct latency_sample *s, int count, uint32_t low,
@@ -118,7 +119,7 @@ static void draw_bars(struct buf *out, const struct latency_sample *s, int count
 
 static void draw_ages(struct buf *out, const struct latency_sample *s, int count, int64_t now_s)
 {
-    char ages[GRAPH_COLUMNS][16];
+    char ages[GRAPH_COLUMNS][AGE_TEXT];
     size_t longest = 0;
     for (int i = 0; i < count; i++) {
         format_age(ages[i], now_s - s[i].time_s);

@@ -11,13 +11,15 @@
 //     cursor = place in the shard's table * shard_count + shard
 //
 // so 0 is the very start. When a shard is exhausted the next cursor is the start of the next shard
-// (place 0), after the last shard it is 0, the end. A page never spans two shards, so it may hold
-// fewer keys than asked for, as Redis's may. Within a shard the table's own guarantee holds
-// (ds/dict.h); a key never changes shards; so what is there from beginning to end is returned.
-// With one shard cursors are the table's.
+// (place 0), after the last shard it is 0, the end. Where only one shard is at hand a page ends
+// with it and may hold fewer keys than asked for, as Redis's may. The very first page is run with
+// all shards at hand and goes on to the next when one is exhausted: so a small database comes back
+// whole at once, as clients (and their tests) know it. Within a shard the table's own guarantee
+// holds (ds/dict.h); a key never changes shards; so what is there from beginning to end is
+// returned. With one shard cursors are the table's.
 //
-// As in Redis, COUNT is about the work: a page ends when COUNT keys were seen (not: returned) or 10
-// * COUNT buckets.
+// As in Redis, COUNT is about the work: a page ends when COUNT keys were seen (not: returned) or
+// 10 * COUNT buckets.
 #include "commands/scan.h"
 
 #include "base/assert.h"
@@ -70,14 +72,15 @@ static const struct entry *page_at(const struct page *p, size_t i)
     return e;
 }
 
-// Fills an empty page from the place on, with `entries` of them or (a bucket is not divided) a few
-// more, looking at no more than `buckets`. Returns the next place, 0 at the end.
+// Adds to the page from the place on until it holds `entries` or (a bucket is not divided) a few
+// more, looking at no more than *buckets, which it lowers. Returns the next place, 0 at the end.
 static uint64_t page_fill(struct page *p, const struct db *db, uint64_t place, uint64_t entries,
-                          uint64_t buckets)
+                          uint64_t *buckets)
 {
-    p->entries.len = 0;
-    do place = dict_scan(&db->keys, place, collect_entry, p);
-    while (place && page_len(p) < entries && --buckets);
+    do {
+        place = dict_scan(&db->keys, place, collect_entry, p);
+        --*buckets;
+    } while (place && page_len(p) < entries && *buckets);
     return place;
 }
 
@@ -105,6 +108,12 @@ uint32_t scan_cursor_shard(struct slice cursor, uint32_t shard_count)
 {
     uint64_t n;
     return parse_cursor(cursor, &n) ? (uint32_t)(n % shard_count) : 0;
+}
+
+bool scan_cursor_is_start(struct slice cursor)
+{
+    uint64_t n;
+    return parse_cursor(cursor, &n) && n == 0;
 }
 
 struct scan_options {
@@ -157,28 +166,35 @@ static void reply_page(struct ctx *ctx, const struct page *page, const struct sc
     reply_close_array(ctx->reply, mark, n);
 }
 
+// Fills the page from the cursor on; returns the next cursor.
+static uint64_t scan_from(struct ctx *ctx, uint64_t cursor, uint64_t count, struct page *page)
+{
+    bool is_one = ctx->space_count == 1;
+    uint32_t shards = ctx->engine->shard_count;
+    uint32_t shard = is_one ? ctx->space->shard : (uint32_t)(cursor % shards);
+    uint64_t place = cursor / shards;
+    uint64_t buckets = MIN(count, UINT64_MAX / SCAN_BUCKETS_PER_COUNT) * SCAN_BUCKETS_PER_COUNT;
+    do {
+        const struct keyspace *ks = is_one ? ctx->space : ctx->spaces[shard];
+        place = page_fill(page, &ks->dbs[ctx->db], place, count, &buckets);
+        if (place) return place * shards + shard;
+        shard++;
+    } while (!is_one && shard < shards && page_len(page) < count && buckets);
+    return shard < shards ? shard : 0;
+}
+
 static void scan(struct ctx *ctx)
 {
-    uint32_t shards = ctx->engine->shard_count;
     struct scan_options options;
+    struct page page = {0};
     uint64_t cursor;
     if (!parse_cursor(ctx->argv[1], &cursor)) {
         reply_error(ctx->reply, ERR_INVALID_CURSOR);
         return;
     }
     if (!parse_options(ctx, &options)) return;
-
-    const struct keyspace *ks = ctx->space_count == 1 ? ctx->space : ctx->spaces[cursor % shards];
-    uint64_t count = (uint64_t)options.count;
-    uint64_t buckets = MIN(count, UINT64_MAX / SCAN_BUCKETS_PER_COUNT) * SCAN_BUCKETS_PER_COUNT;
-    struct page page = {0};
-    uint64_t place = page_fill(&page, &ks->dbs[ctx->db], cursor / shards, count, buckets);
-    uint64_t next = 0;
-    if (place)
-        next = place * shards + ks->shard;
-    else if (ks->shard + 1 < shards)
-        next = ks->shard + 1;
-    reply_page(ctx, &page, &options, next);
+    cursor = scan_from(ctx, cursor, (uint64_t)options.count, &page);
+    reply_page(ctx, &page, &options, cursor);
     for (size_t i = 0; i < page_len(&page); i++)
         if (is_expired(ctx, page_at(&page, i))) remove_expired(ctx, page_at(&page, i));
     buf_free(&page.entries);
@@ -190,10 +206,11 @@ static size_t reply_keys_of(struct ctx *ctx, const struct db *db, struct page *p
                             const struct scan_options *o)
 {
     enum { PAGE = 256 }; // entries read while they are surely still in the cache
-    uint64_t place = 0;
+    uint64_t place = 0, buckets = UINT64_MAX;
     size_t n = 0;
     do {
-        place = page_fill(page, db, place, PAGE, UINT64_MAX);
+        page->entries.len = 0;
+        place = page_fill(page, db, place, PAGE, &buckets);
         for (size_t i = 0; i < page_len(page); i++) {
             const struct entry *e = page_at(page, i);
             if (is_expired(ctx, e) || !is_wanted(e, o)) continue;

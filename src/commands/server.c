@@ -176,7 +176,7 @@ const struct command commands_server[] = {
      .tips = "request_policy:all_shards response_policy:agg_min",
      .summary = "Waits until replicas have the connection's writes; returns how many have."},
     {.name = "lolwut", .handler = lolwut, .arity = -1, .flags = CMD_READONLY | CMD_FAST,
-     .acl = ACL_READ, .group = "server", .since = "5.0.0", .args = "[VERSION version]",
+     .acl = ACL_READ, .group = "server", .since = "5.0.0", .args = "[VERSION version:integer]",
      .summary = "Draws a picture and shows the version."},
     // CMD_SESSION, both: the connection becomes another kind of connection, or ends; what it sent
     // before comes first.

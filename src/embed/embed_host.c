@@ -80,27 +80,31 @@ static bool parse_value(const struct row *row, struct slice text, int64_t *value
     return false;
 }
 
+// NULL, or why the pair cannot be applied to `settings`.
+static const char *apply_pair(struct settings *settings, const struct slice *pair)
+{
+    const struct row *row = find_row(pair[0]);
+    int64_t value;
+    if (!row) return "unknown option";
+    if (row->is_fixed) return "can't set immutable config";
+    if (!parse_value(row, pair[1], &value)) return "argument is not one of its values";
+    *field_of(settings, row) = value;
+    return NULL;
+}
+
 static bool config_set(struct ctx *ctx, const struct slice *pairs, int count, char *error,
                        size_t error_size)
 {
     struct embed *e = ctx->engine->host->owner;
     struct settings *settings = settings_copy(e->settings);
     for (int i = 0; i < count; i += 2) {
-        const struct row *row = find_row(pairs[i]);
-        int64_t value;
-        const char *why = NULL;
-        if (!row) why = "Unknown option or number of arguments for CONFIG SET";
-        else if (row->is_fixed) why = "can't set immutable config";
-        else if (!parse_value(row, pairs[i + 1], &value)) why = "argument is not one of its values";
-        if (why) {
-            snprintf(error, error_size, row ? "ERR CONFIG SET failed (possibly related to argument "
-                                              "'%2$.*3$s') - %1$s"
-                                            : "ERR %1$s - '%2$.*3$s'",
-                     why, pairs[i].ptr, (int)MIN(pairs[i].len, 128));
-            settings_free(settings);
-            return false;
-        }
-        *field_of(settings, row) = value;
+        const char *why = apply_pair(settings, pairs + i);
+        if (!why) continue;
+        snprintf(error, error_size,
+                 "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                 (int)MIN(pairs[i].len, 128), pairs[i].ptr, why);
+        settings_free(settings);
+        return false;
     }
     embed_host_settle(e);
     e->retired = e->settings;

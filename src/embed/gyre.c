@@ -161,10 +161,7 @@ static int finish(struct gyre *g, char **replies, size_t *len)
 {
     size_t ignored;
     if (replies) {
-        // One byte more than the replies, for the NUL that makes them easy to look at.
-        reply_raw(&g->replies, "", 1);
         *replies = reply_flatten(&g->replies, len ? len : &ignored);
-        if (len) --*len;
     } else if (len) {
         *len = reply_bytes(&g->replies);
     }

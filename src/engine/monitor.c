@@ -12,7 +12,7 @@
 void monitor_format(struct buf *out, int64_t now_us, uint32_t db, const char *peer, int argc,
                     const struct slice *argv)
 {
-    buf_printf(out, "+%lld.%06lld [%u ", (long long)(now_us / 1000000),
+    buf_printf(out, "%lld.%06lld [%u ", (long long)(now_us / 1000000),
                (long long)(now_us % 1000000), db);
     size_t len = strlen(peer);
     if (peer[0] == '/') { // a Unix socket is shown by its path alone
@@ -25,5 +25,4 @@ void monitor_format(struct buf *out, int64_t now_us, uint32_t db, const char *pe
         buf_append_char(out, ' ');
         buf_append_quoted(out, redact_arg(argc, argv, i));
     }
-    buf_append_text(out, "\r\n");
 }

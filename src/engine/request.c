@@ -62,60 +62,64 @@ static inline uint32_t load4(const char *p)
     return w;
 }
 
-// A header of 3 to FAST_DIGITS digits. Returns what stands behind it or NULL.
-static const char *fast_long_header(const char *p, const char *end, char type, uint32_t *n)
+// What stands behind a header, and its number. ptr is NULL if it is no ordinary header.
+struct fast_header {
+    const char *ptr;
+    uint32_t n;
+};
+
+static inline uint32_t rotate_right_8(uint32_t w)
 {
-    if (p[0] != type || p[1] == '0') return NULL;
+    return w >> 8 | w << 24;
+}
+
+// A header of 3 to REQUEST_FAST_DIGITS digits.
+static struct fast_header fast_long_header(const char *p, const char *end, char type)
+{
+    const struct fast_header none = {NULL, 0};
+    if (p[0] != type || p[1] == '0') return none;
     uint32_t v = 0;
     int digits = 0;
     for (p++; p < end && (unsigned char)(*p - '0') < 10; p++) {
-        if (++digits > REQUEST_FAST_DIGITS) return NULL;
+        if (++digits > REQUEST_FAST_DIGITS) return none;
         v = v * 10 + (uint32_t)(*p - '0');
     }
-    if (digits == 0 || end - p < 2 || p[0] != '\r' || p[1] != '\n') return NULL;
-    *n = v;
-    return p + 2;
+    if (digits == 0 || end - p < 2 || p[0] != '\r' || p[1] != '\n') return none;
+    return (struct fast_header){p + 2, v};
 }
 
-// "<type><n>\r\n", the caller having seen to it that FAST_HEADER_MIN bytes are there. One and two
-// digits are decided by one comparison of all that is not a digit; whether the digits are some is
-// added to *bad, to be looked at once in the end.
-static inline __attribute__((always_inline)) const char *
-fast_header(const char *p, const char *end, char type, uint32_t *n, uint32_t *bad)
+// "<type><n>\r\n", the caller having seen to it that FAST_HEADER_MIN bytes are there. What such a
+// header has in common with the others of its length is subtracted from its first four bytes; what
+// is left, turned so that the first digit is lowest, is small if and only if it is one.
+static inline __attribute__((always_inline)) struct fast_header
+fast_header(const char *p, const char *end, char type)
 {
-    uint32_t w = load4(p), first = (w >> 8 & 0xff) - '0';
-    if ((w & 0xffff00ff) == ((uint32_t)type | '\r' << 16 | '\n' << 24)) {
-        *n = first;
-        *bad |= first > 9;
-        return p + 4;
-    }
-    if ((w & 0xff0000ff) == ((uint32_t)type | '\r' << 24) && p[4] == '\n') {
-        uint32_t second = (w >> 16 & 0xff) - '0';
-        *n = first * 10 + second;
-        *bad |= (first - 1 > 8) | (second > 9);
-        return p + 5;
-    }
-    return fast_long_header(p, end, type, n);
+    const uint32_t zero = (uint32_t)type | '0' << 8;
+    uint32_t w = load4(p);
+    uint32_t one = rotate_right_8(w - (zero | '\r' << 16 | '\n' << 24));
+    if (one <= 9) return (struct fast_header){p + 4, one};
+    uint32_t two = rotate_right_8(w - (zero | '0' << 16 | '\r' << 24)), first = two & 0xff;
+    if (two <= 0x9ff && first - 1 <= 8 && p[4] == '\n')
+        return (struct fast_header){p + 5, first * 10 + (two >> 8)};
+    return fast_long_header(p, end, type);
 }
 
 const char *request_parse_fast(const char *p, const char *end, struct slice *argv, int max_args,
                                int *argc)
 {
-    uint32_t count, len, bad = 0;
-    if (end - p < FAST_HEADER_MIN) return NULL;
-    p = fast_header(p, end, '*', &count, &bad);
-    if (!p || bad || count - 1 >= (uint32_t)max_args) return NULL;
-    for (struct slice *arg = argv, *last = argv + count; arg < last; arg++) {
+    if (UNLIKELY(end - p < FAST_HEADER_MIN)) return NULL;
+    struct fast_header h = fast_header(p, end, '*');
+    if (UNLIKELY(!h.ptr || h.n - 1 >= (uint32_t)max_args)) return NULL;
+    *argc = (int)h.n;
+    for (struct slice *arg = argv, *last = argv + h.n; arg < last; arg++) {
+        p = h.ptr;
         if (UNLIKELY(end - p < FAST_HEADER_MIN)) return NULL;
-        p = fast_header(p, end, '$', &len, &bad);
-        // A wrong digit makes a wrong length; it is still checked against the end before use.
-        if (UNLIKELY(!p || (size_t)(end - p) < (size_t)len + 2)) return NULL;
-        *arg = (struct slice){p, len};
-        p += len + 2;
+        h = fast_header(p, end, '$');
+        if (UNLIKELY(!h.ptr || (size_t)(end - h.ptr) < (size_t)h.n + 2)) return NULL;
+        *arg = (struct slice){h.ptr, h.n};
+        h.ptr += h.n + 2;
     }
-    if (UNLIKELY(bad)) return NULL;
-    *argc = (int)count;
-    return p;
+    return h.ptr;
 }
 
 // --- state ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@
 //
 // Two ways in, which agree on every byte:
 //
-//   request_parse_fast   one complete ordinary request: some ten instructions an argument, no state
+//   request_parse_fast   one complete ordinary request: some 30 instructions an argument, no state
 //   request_parse        everything else: cut at any byte, inline, wrong, huge
 //
 // The connection keeps what has arrived of a request in one contiguous buffer that begins with the
@@ -38,7 +38,7 @@
 #include "base/blob.h"
 #include "base/slice.h"
 
-#define REQUEST_BIG_BYTES        (32 * 1024) // arguments from this size on may be received into a blob
+#define REQUEST_BIG_BYTES        (32 * 1024) // from this size on an argument may go into a blob
 #define REQUEST_LINE_MAX         (64 * 1024) // bytes of an inline request or of a header line
 #define REQUEST_ARGS_MAX         INT32_MAX
 #define REQUEST_ANON_ARGS_MAX    10 // of a client that has yet to authenticate
@@ -106,8 +106,8 @@ enum request_status request_parse(struct request_parser *p, const struct request
 // and call request_parse again.
 void request_parser_supply_blob(struct request_parser *p, struct blob *blob);
 
-// After REQUEST_MORE: how long the buffer must at least be for request_parse to get further: room to
-// make. (Not more than there is already when a NUL byte hides the end of a line.)
+// After REQUEST_MORE: how long the buffer must at least be for request_parse to get further: room
+// to make. (Not more than there is already when a NUL byte hides the end of a line.)
 size_t request_parser_wanted_bytes(const struct request_parser *p);
 
 // The error reply's text ("ERR Protocol error: …") after REQUEST_ERROR; written to `out`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// ring: chooses the backend and hands the calls on, one indirect call each. What a caller may get wrong
-// is asserted here, once for all backends.
+// ring: chooses the backend and hands the calls on, one indirect call each. What a caller may get
+// wrong is asserted here, once for all backends.
 #include "io/ring.h"
 
 #include <errno.h>

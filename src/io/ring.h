@@ -24,7 +24,7 @@ enum ring_kind { RING_AUTO, RING_URING, RING_POLL };
 // What the uring backend may use. Each rung includes those below it; tests force the lower ones.
 enum ring_level {
     RING_LEVEL_PLAIN = 0,     // 5.6: single-shot accept, recv, send; eventfd wake
-    RING_LEVEL_MULTISHOT = 1, // 6.0: multishot accept and recv with a provided-buffer ring, MSG_RING
+    RING_LEVEL_MULTISHOT = 1, // 6.0: multishot accept and recv, ring of buffers, MSG_RING
     RING_LEVEL_DEFER = 2,     // 6.1: SINGLE_ISSUER + DEFER_TASKRUN
     RING_LEVEL_BEST = 3,      // 6.15: waits that are not counted as iowait (NO_IOWAIT)
 };
@@ -37,11 +37,11 @@ struct ring_options {
     uint32_t recv_buffer_bytes; // size of each
 };
 
-// Opens a ring for the calling thread. RING_AUTO takes io_uring where it works, else epoll, and then
-// writes the reason in one line to `why` (else an empty string). NULL: `why` holds the error.
+// Opens a ring for the calling thread. RING_AUTO takes io_uring where it works, else epoll, and
+// then writes the reason in one line to `why` (else an empty string). NULL: `why` holds the error.
 struct ring *ring_open(const struct ring_options *options, char *why, size_t why_size);
-// On the ring's own thread. What is still started is dropped: no callback runs any more, and buffers that
-// are still held are gone.
+// On the ring's own thread. What is still started is dropped: no callback runs any more, and
+// buffers that are still held are gone.
 void ring_close(struct ring *ring);
 
 // "io_uring" or "epoll", for INFO and the log.
@@ -50,8 +50,8 @@ const char *ring_backend_name(const struct ring *ring);
 enum ring_level ring_level(const struct ring *ring);
 
 // A received piece of a stream. Lent for the duration of the callback; who wants to keep it calls
-// ring_buf_hold and later ring_buf_release, both on the ring's thread. Held buffers do not return to
-// the ring: a ring whose buffers are all held delays its receives until one comes back.
+// ring_buf_hold and later ring_buf_release, both on the ring's thread. Held buffers do not return
+// to the ring: a ring whose buffers are all held delays its receives until one comes back.
 struct ring_buf {
     char *data;
     uint32_t cap_bytes;
@@ -61,14 +61,15 @@ void ring_buf_hold(struct ring_buf *buf);
 void ring_buf_release(struct ring *ring, struct ring_buf *buf);
 
 // Receiving. Once started, `done` is called for every piece that arrives, until a final call with
-// result <= 0: 0 is the peer's end of stream, -ECANCELED the answer to ring_recv_stop, others errors.
+// result <= 0: 0 is the peer's end of stream, -ECANCELED the answer to ring_recv_stop, others
+// errors.
 //   result > 0, buf != NULL   `result` bytes at buf->data
 //   result > 0, buf == NULL   `result` bytes were stored at direct_ptr
-// Direct receive: while the owner keeps direct_left > 0, the ring receives straight to direct_ptr as
-// soon as it can; pieces that were already on their way still come in a buf. The owner advances
+// Direct receive: while the owner keeps direct_left > 0, the ring receives straight to direct_ptr
+// as soon as it can; pieces that were already on their way still come in a buf. The owner advances
 // direct_ptr and direct_left in the callback in both cases. They are looked at after each callback
-// (and by ring_recv_start). Between two callbacks the kernel may be writing there: the memory stays until
-// the next callback, when stopping until the final one.
+// (and by ring_recv_start). Between two callbacks the kernel may be writing there: the memory stays
+// until the next callback, when stopping until the final one.
 struct ring_recv {
     void (*done)(struct ring_recv *recv, int result, struct ring_buf *buf);
     int fd;
@@ -83,11 +84,11 @@ void ring_recv_start(struct ring *ring, struct ring_recv *recv);
 // Pieces may still arrive between this call and the final -ECANCELED. No-op when not started.
 void ring_recv_stop(struct ring *ring, struct ring_recv *recv);
 
-// Sending: all of iov goes out, in order, before the one call of `done`: result is the number of bytes
-// (all of them; INT_MAX if there are more) or -errno. The owner leaves the iov array and what it points to
-// untouched until then; the ring may trim a piece of the array meanwhile, and has restored it by the time
-// `done` is called. One send at a time per struct and per socket. Never raises SIGPIPE. To break off a
-// send that hangs, shutdown(2) the socket.
+// Sending: all of iov goes out, in order, before the one call of `done`: result is the number of
+// bytes (all of them; INT_MAX if there are more) or -errno. The owner leaves the iov array and what
+// it points to untouched until then; the ring may trim a piece of the array meanwhile, and has
+// restored it by the time `done` is called. One send at a time per struct and per socket. Never
+// raises SIGPIPE. To break off a send that hangs, shutdown(2) the socket.
 struct ring_send {
     void (*done)(struct ring_send *send, int result);
     struct iovec *iov;
@@ -101,9 +102,10 @@ struct ring_send {
 };
 void ring_send_start(struct ring *ring, struct ring_send *send);
 
-// Accepting (the listening socket is made non-blocking): `done` is called with each new socket (non-blocking, close-on-exec), or with -errno, after
-// which accepting goes on by itself (EMFILE and the like are retried after a pause of some 10 ms)
-// unless the error is -ECANCELED, the final call after ring_accept_stop.
+// Accepting (the listening socket is made non-blocking): `done` is called with each new socket
+// (non-blocking, close-on-exec), or with -errno, after which accepting goes on by itself (EMFILE
+// and the like are retried after a pause of some 10 ms) unless the error is -ECANCELED, the final
+// call after ring_accept_stop.
 struct ring_accept {
     void (*done)(struct ring_accept *accept, int result);
     int fd;
@@ -115,8 +117,8 @@ struct ring_accept {
 void ring_accept_start(struct ring *ring, struct ring_accept *accept);
 void ring_accept_stop(struct ring *ring, struct ring_accept *accept);
 
-// One-shot readiness: `done` is called once, with result >= 0 (poll mask) when fd is readable, closed or in error, or
-// with -ECANCELED after ring_ready_stop.
+// One-shot readiness: `done` is called once, with result >= 0 (poll mask) when fd is readable,
+// closed or in error, or with -ECANCELED after ring_ready_stop.
 struct ring_ready {
     void (*done)(struct ring_ready *ready, int result);
     int fd;
@@ -128,10 +130,11 @@ struct ring_ready {
 void ring_ready_start(struct ring *ring, struct ring_ready *ready);
 void ring_ready_stop(struct ring *ring, struct ring_ready *ready);
 
-// Submits what was started, waits up to `timeout_us` (0: not at all; -1: without limit) until something
-// completes or a wake arrives, then runs the callbacks of all that has completed (also of what their
-// callbacks completed at once, within a bound). A signal ends the wait early. Returns the number of
-// callbacks run, or -errno. What callbacks start goes out with the next ring_run. Not to be called from a callback.
+// Submits what was started, waits up to `timeout_us` (0: not at all; -1: without limit) until
+// something completes or a wake arrives, then runs the callbacks of all that has completed (also of
+// what their callbacks completed at once, within a bound). A signal ends the wait early. Returns
+// the number of callbacks run, or -errno. What callbacks start goes out with the next ring_run. Not
+// to be called from a callback.
 int ring_run(struct ring *ring, int64_t timeout_us);
 
 // Makes `target`'s current or next waiting ring_run return. Callable from any thread; `from` is the

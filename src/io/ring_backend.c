@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What both backends need: the pool of receive buffers, reading and accepting without blocking once a
-// socket is known to be ready (epoll, and io_uring on its lowest rung), the bookkeeping of sends that
-// go out in parts, and the queues of operations that wait in user space:
+// What both backends need: the pool of receive buffers, reading and accepting without blocking once
+// a socket is known to be ready (epoll, and io_uring on its lowest rung), the bookkeeping of sends
+// that go out in parts, and the queues of operations that wait in user space:
 //
 //     starved          receives that found no spare buffer; armed again when buffers came back, no
 //                      more of them at a time than there are buffers
@@ -31,7 +31,7 @@
 enum {
     RECV_READS_MAX = 4,     // reads of one socket in one go: then the others have their turn
     ACCEPTS_MAX = 64,       // likewise: established clients must not wait for a storm of new ones
-    ACCEPT_PAUSE_US = 10000 // while descriptors are short, trying again at once would only burn time
+    ACCEPT_PAUSE_US = 10000 // while descriptors are short, trying at once would only burn time
 };
 
 // ---- the pool ----
@@ -142,7 +142,8 @@ int backend_recv_ready(struct ring *ring, struct ring_recv *recv)
         }
         backend_deliver(ring, recv, (int)n, buf);
         if (recv->flags & OP_STOPPING) return -ECANCELED;
-        // A short read has most likely emptied the socket: asking again would cost a call for nothing.
+        // A short read has most likely emptied the socket: asking again would cost a call for
+        // nothing.
         if ((size_t)n < room) break;
     }
     return BACKEND_AGAIN;
@@ -203,12 +204,11 @@ static void restore_trimmed(struct ring_send *send)
     send->trimmed.iov_base = NULL;
 }
 
-bool backend_send_begin(struct ring_send *send)
+void backend_send_begin(struct ring_send *send)
 {
     send->iov_next = 0;
     send->sent_bytes = 0;
     send->trimmed.iov_base = NULL;
-    return skip_empty(send);
 }
 
 bool backend_send_advance(struct ring_send *send, size_t bytes)
@@ -365,7 +365,8 @@ int64_t backend_clip_timeout(struct ring *ring, int64_t timeout_us)
         ring->is_woken = false;
         return 0;
     }
-    if (ring->recv_finished.first || ring->accept_finished.first || ring->ready_finished.first) return 0;
+    if (ring->recv_finished.first || ring->accept_finished.first || ring->ready_finished.first)
+        return 0;
     if (ring->starved.first && ring->lent_count < ring->buf_count) return 0;
     if (!ring->accept_paused.first) return timeout_us;
     int64_t left_us = MAX(ring->accept_resume_us - clock_mono_us(), 0);

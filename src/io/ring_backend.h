@@ -2,10 +2,11 @@
 //
 // ring_backend: what the two backends share behind ring.h. Nobody outside src/io includes this.
 //
-// Life of an operation: OP_IDLE -> (start) -> a state in which somebody will come back to it -> final
-// callback, before which it is OP_IDLE again. Somebody is the kernel (OP_ARMED and the backend's own
-// states from OP_BACKEND on), or one of the queues below. An operation is in at most one queue, and
-// never in a queue while the kernel knows it; that is what lets one `next` pointer and one `state` do.
+// Life of an operation: OP_IDLE -> (start) -> a state in which somebody will come back to it ->
+// final callback, before which it is OP_IDLE again. Somebody is the kernel (OP_ARMED and the
+// backend's own states from OP_BACKEND on), or one of the queues below. An operation is in at most
+// one queue, and never in a queue while the kernel knows it; that is what lets one `next` pointer
+// and one `state` do.
 #pragma once
 #include <pthread.h>
 
@@ -62,8 +63,8 @@ struct ring_ops {
     void (*wake)(struct ring *from, struct ring *target);
 };
 
-// Owned by the thread that opened it. Other threads read `ops`, `level` and `event_fd` (which never change)
-// for ring_wake.
+// Owned by the thread that opened it. Other threads read `ops`, `level` and `event_fd` (which never
+// change) for ring_wake.
 struct ring {
     const struct ring_ops *ops;
     enum ring_level level;
@@ -73,8 +74,9 @@ struct ring {
     bool is_woken;   // by its own thread: the next wait returns at once
     int callbacks;   // run in this ring_run
 
-    // Receive buffers: bufs[i] is buf_bytes at memory + i * buf_bytes. lent_count of them are with the
-    // owners of receives; of the others, `spare` is a stack (where the kernel does not keep them).
+    // Receive buffers: bufs[i] is buf_bytes at memory + i * buf_bytes. lent_count of them are with
+    // the owners of receives; of the others, `spare` is a stack (where the kernel does not keep
+    // them).
     struct ring_buf *bufs;
     char *memory;
     uint32_t buf_count;
@@ -96,7 +98,8 @@ struct ring *ring_uring_open(const struct ring_options *options, int *error, con
 struct ring *ring_poll_open(const struct ring_options *options, int *error, const char **reason);
 
 // Fills a zeroed struct ring, all buffers spare.
-void backend_init(struct ring *ring, const struct ring_ops *ops, const struct ring_options *options);
+void backend_init(struct ring *ring, const struct ring_ops *ops,
+                  const struct ring_options *options);
 void backend_destroy(struct ring *ring);
 
 // A spare buffer or NULL, and back.
@@ -112,19 +115,20 @@ void backend_deliver(struct ring *ring, struct ring_recv *recv, int result, stru
 void backend_recv_end(struct ring *ring, struct ring_recv *recv, int result);
 
 // Reads what a readable socket has, within a bound that keeps one flood from starving the others.
-// Returns BACKEND_AGAIN (wait for readability), -ENOBUFS (no spare buffer), or the final result, which
-// the caller hands to backend_recv_end when it has taken the socket out of its books.
+// Returns BACKEND_AGAIN (wait for readability), -ENOBUFS (no spare buffer), or the final result,
+// which the caller hands to backend_recv_end when it has taken the socket out of its books.
 #define BACKEND_AGAIN 1
 int backend_recv_ready(struct ring *ring, struct ring_recv *recv);
-// The same for a listening socket. Returns BACKEND_AGAIN, -EBUSY (pause) or -ECANCELED (stopped: final).
+// The same for a listening socket. Returns BACKEND_AGAIN, -EBUSY (pause) or -ECANCELED (stopped:
+// final).
 int backend_accept_ready(struct ring *ring, struct ring_accept *accept);
 // One result of accept. False: accepting pauses.
 bool backend_accept_result(struct ring *ring, struct ring_accept *accept, int result);
 void backend_accept_end(struct ring *ring, struct ring_accept *accept, int result);
 void backend_ready_end(struct ring *ring, struct ring_ready *ready, int result);
 
-// Prepares a send, accounts for bytes gone. True: nothing is left.
-bool backend_send_begin(struct ring_send *send);
+void backend_send_begin(struct ring_send *send);
+// Accounts for bytes gone. True: nothing is left.
 bool backend_send_advance(struct ring_send *send, size_t bytes);
 void backend_send_end(struct ring *ring, struct ring_send *send, int error);
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The ring on epoll, level-triggered. Containers often forbid io_uring, so this is an engine of full
-// quality, not a stopgap.
+// The ring on epoll, level-triggered. Containers often forbid io_uring, so this is an engine of
+// full quality, not a stopgap.
 //
-// slots[fd] says who waits for a descriptor: one operation for its input (receive, accept or readiness)
-// and one blocked send for its output. Invariant: slots[fd].events is exactly what epoll watches for fd,
-// and it is 0, with fd not in the set, once both are gone, so that
-//   - a descriptor which nobody waits for cannot wake us again and again (level-triggered HUP would);
+// slots[fd] says who waits for a descriptor: one operation for its input (receive, accept or
+// readiness) and one blocked send for its output. Invariant: slots[fd].events is exactly what epoll
+// watches for fd, and it is 0, with fd not in the set, once both are gone, so that
+//   - a descriptor which nobody waits for cannot wake us again and again (a HUP would);
 //   - the owner may close it, or hand it to another ring, as soon as its final callback runs.
-// `generation` counts the times a slot became empty, and travels in the epoll event: an event gathered before
-// the descriptor was closed and reused in the same ring_run finds another number and is dropped.
+// `generation` counts the times a slot became empty, and travels in the epoll event: an event
+// gathered before the descriptor was closed and reused in the same ring_run finds another number
+// and is dropped.
 //
-// A send is tried at the start of the next ring_run, and only one that would block asks epoll. So what one
-// tick sends costs one call a connection, and no epoll_ctl.
+// A send is tried at the start of the next ring_run, and only one that would block asks epoll. So
+// what one tick sends costs one call a connection, and no epoll_ctl.
 #define _GNU_SOURCE 1 // epoll_pwait2
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@
 
 enum {
     EVENTS_MAX = 256,   // taken from epoll in one ring_run; the kernel hands out the rest next time
-    SEND_CALLS_MAX = 4, // for one send in one go: a fast reader of a giant reply must not starve others
+    SEND_CALLS_MAX = 4, // for one send in one go: a giant reply must not starve the others
     SEND_PIECES_MAX = 1024, // UIO_MAXIOV, the kernel's limit
 };
 
@@ -72,8 +73,8 @@ static struct slot *slot_of(struct poll_ring *p, int fd)
     return &p->slots[fd];
 }
 
-// Brings epoll in line with who waits. The descriptor may have been closed behind our back: then there is
-// nothing to remove, and what is added is added anew.
+// Brings epoll in line with who waits. The descriptor may have been closed behind our back: then
+// there is nothing to remove, and what is added is added anew.
 static int slot_update(struct poll_ring *p, int fd)
 {
     struct slot *slot = &p->slots[fd];
@@ -157,14 +158,15 @@ static ssize_t write_socket(struct ring_send *send, size_t *size)
 {
     struct iovec *first = &send->iov[send->iov_next];
     int count = MIN(send->iov_count - send->iov_next, SEND_PIECES_MAX);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     ssize_t n;
     *size = 0;
     for (int i = 0; i < count; i++) *size += first[i].iov_len;
     struct msghdr msg = {.msg_iov = first, .msg_iovlen = (size_t)count};
     do {
         if (count == 1)
-            n = sendto(send->fd, first->iov_base, first->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
-        else n = sendmsg(send->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+            n = sendto(send->fd, first->iov_base, first->iov_len, flags, NULL, 0);
+        else n = sendmsg(send->fd, &msg, flags);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -178,7 +180,7 @@ static int send_now(struct ring_send *send)
         ssize_t n = write_socket(send, &size);
         if (n < 0) return n == -EWOULDBLOCK ? -EAGAIN : (int)n;
         if (backend_send_advance(send, (size_t)n)) return 0;
-        if ((size_t)n < size) break; // no more room: trying again at once would be a call for nothing
+        if ((size_t)n < size) break; // no more room: trying at once would be a call for nothing
     }
     return -EAGAIN;
 }
@@ -309,13 +311,14 @@ static int wait_events(struct poll_ring *p, int64_t timeout_us)
         if (n >= 0 || errno != ENOSYS) return n < 0 ? -errno : n;
         p->has_pwait2 = false;
     }
-    int timeout_ms = timeout_us <= 0 ? (int)timeout_us : (int)MIN((timeout_us + 999) / 1000, INT_MAX);
+    int timeout_ms = (int)timeout_us;
+    if (timeout_us > 0) timeout_ms = (int)MIN((timeout_us + 999) / 1000, INT_MAX);
     n = epoll_wait(p->epoll_fd, p->events, EVENTS_MAX, timeout_ms);
     return n < 0 ? -errno : n;
 }
 
-// Sends are done and the caller must hear of it: asking epoll as well, without waiting, pays where much goes
-// on, and is a call for nothing where one client asks and waits. Never twice in a row.
+// Sends are done and the caller must hear of it: asking epoll as well, without waiting, pays where
+// much goes on, and is a call for nothing where one client asks and waits. Never twice in a row.
 static bool is_look_worthless(struct poll_ring *p)
 {
     if (p->base.callbacks == 0 || p->last_count < 0 || p->last_count > 1) return false;
@@ -339,8 +342,9 @@ static int poll_run(struct ring *ring, int64_t timeout_us)
 // Edge-triggered: every write of the eventfd is an event of its own, and nobody needs to read it.
 static int watch_eventfd(struct poll_ring *p)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = (uint32_t)p->base.event_fd};
-    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->base.event_fd, &event);
+    int fd = p->base.event_fd;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = (uint32_t)fd};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
 static void poll_wake(struct ring *from, struct ring *target)

@@ -2,25 +2,27 @@
 //
 // The ring on io_uring. Operations become submission entries (SQE) at once; one io_uring_enter in
 // ring_run hands all of them over, waits, and lets the kernel run what it put off for us
-// (DEFER_TASKRUN); completions (CQE) are then taken from shared memory. So a tick costs one system call
-// whatever the number of connections, and none when there is nothing to hand over and nothing to wait for.
+// (DEFER_TASKRUN); completions (CQE) are then taken from shared memory. So a tick costs one system
+// call whatever the number of connections, and none when there is nothing to hand over and nothing
+// to wait for.
 //
-// A CQE finds its operation by its user_data: the operation's address, its kind in the three low bits.
-// The kernel knows at most one request of an operation at a time, so a CQE without F_MORE means that the
-// kernel is done with it; only then is the final callback run, and the struct the owner's again.
+// A CQE finds its operation by its user_data: the operation's address, its kind in the three low
+// bits. The kernel knows at most one request of an operation at a time, so a CQE without F_MORE
+// means that the kernel is done with it; only then is the final callback run, and the struct the
+// owner's again.
 //
-// Receiving, at RING_LEVEL_MULTISHOT and above: one multishot request per connection, which takes buffers from
-// a ring of buffers shared with the kernel. To receive into the owner's memory that request is cancelled,
-// and plain receives follow until direct_left is 0:
+// Receiving, at RING_LEVEL_MULTISHOT and above: one multishot request per connection, which takes
+// buffers from a ring of buffers shared with the kernel. To receive into the owner's memory that
+// request is cancelled, and plain receives follow until direct_left is 0:
 //
 //     MULTI --direct_left > 0: cancel--> (last pieces) --> DIRECT --> DIRECT ... --> MULTI
-//     MULTI --ENOBUFS--> starved --a buffer came back--> SINGLE --> MULTI, or the end of the starved again
+//     MULTI --ENOBUFS--> starved --a buffer came back--> SINGLE --> MULTI, or starved again
 //
-// SINGLE takes one buffer. A multishot request takes up to 32 in one go, so that a flood armed first would leave
-// none to all others, for ever.
+// SINGLE takes one buffer. A multishot request takes up to 32 in one go, so that a flood armed
+// first would leave none to all others, for ever.
 //
-// On RING_LEVEL_PLAIN a poll request per idle connection takes no buffer, and what is readable is read
-// without blocking, as on epoll.
+// On RING_LEVEL_PLAIN a poll request per idle connection takes no buffer, and what is readable is
+// read without blocking, as on epoll.
 //
 // Setting up and probing is ring_uring_setup.c's.
 #include "io/ring_uring.h"
@@ -39,7 +41,7 @@
 enum {
     SEND_BYTES_MAX = 1 << 30, // sqe->len has 32 bits, and a transfer ends below 2 GiB anyhow
     SEND_PIECES_MAX = 1024,   // UIO_MAXIOV, the kernel's limit
-    SUBMIT_TRIES_MAX = 10000, // with a pause of 100 us each: a kernel without memory for so long is lost
+    SUBMIT_TRIES_MAX = 10000, // with pauses of 100 us: a kernel without memory for so long is lost
 };
 
 // ---- submission ----
@@ -55,12 +57,14 @@ static unsigned sq_publish(struct uring *u)
 {
     struct io_uring_sq *sq = &u->io.sq;
     sq->sqe_head = sq->sqe_tail;
-    // Release: the kernel (of this same thread, in io_uring_enter) sees the entries before the tail.
+    // Release: the kernel (of this same thread, in io_uring_enter) sees the entries before the
+    // tail.
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     return sq->sqe_tail - __atomic_load_n(sq->khead, __ATOMIC_RELAXED);
 }
 
-static int enter(struct uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_us)
+static int enter(struct uring *u, unsigned submit, unsigned wait, unsigned flags,
+                 int64_t timeout_us)
 {
     struct __kernel_timespec ts = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&ts};
@@ -89,8 +93,8 @@ static void backlog_fill(struct uring *u)
     __atomic_store_n(u->io.cq.khead, u->cq_head, __ATOMIC_RELEASE);
 }
 
-// The submission queue is full: hand it over now. The kernel may refuse while completions overflow, or for
-// lack of memory; neither is the caller's trouble.
+// The submission queue is full: hand it over now. The kernel may refuse while completions overflow,
+// or for lack of memory; neither is the caller's trouble.
 static void sq_make_room(struct uring *u)
 {
     for (int i = 0; i < SUBMIT_TRIES_MAX; i++) {
@@ -171,7 +175,8 @@ static void recv_arm(struct uring *u, struct ring_recv *recv, enum uring_state m
     }
     struct io_uring_sqe *sqe = uring_sqe_get(u);
     if (recv->direct_left > 0) {
-        io_uring_prep_recv(sqe, recv->fd, recv->direct_ptr, MIN(recv->direct_left, (size_t)INT_MAX), 0);
+        size_t size = MIN(recv->direct_left, (size_t)INT_MAX);
+        io_uring_prep_recv(sqe, recv->fd, recv->direct_ptr, size, 0);
         recv->state = URING_DIRECT;
     } else {
         io_uring_prep_recv(sqe, recv->fd, NULL, 0, 0);
@@ -296,8 +301,8 @@ static void send_arm(struct uring *u, struct ring_send *send)
     struct io_uring_sqe *sqe = uring_sqe_get(u);
     if (LIKELY(count == 1)) {
         const struct iovec *piece = &send->iov[send->iov_next];
-        io_uring_prep_send(sqe, send->fd, piece->iov_base, MIN(piece->iov_len, (size_t)SEND_BYTES_MAX),
-                           MSG_NOSIGNAL | MSG_WAITALL);
+        size_t size = MIN(piece->iov_len, (size_t)SEND_BYTES_MAX);
+        io_uring_prep_send(sqe, send->fd, piece->iov_base, size, MSG_NOSIGNAL | MSG_WAITALL);
     } else io_uring_prep_nop(sqe); // nothing to send, but the callback is due
     sqe->user_data = user_data(send, TAG_SEND);
 }
@@ -409,7 +414,8 @@ static void uring_wake(struct ring *from, struct ring *target)
     sqe->user_data = user_data(target, TAG_MSG);
 }
 
-// The message could not be put into the target's queue. (Not when it is closed: then there is no target.)
+// The message could not be put into the target's queue. (Not when it is closed: then there is no
+// target.)
 static void on_msg_failed(struct ring *target, int result)
 {
     if (result < 0 && result != -EBADF && result != -EBADFD) backend_wake_by_eventfd(target);
@@ -431,8 +437,8 @@ static void run_completion(struct uring *u, uint64_t data, int result, unsigned 
     }
 }
 
-// Takes what overflowed into user memory first, then what is in the queue. The head is given back in
-// batches: before the tail is read again.
+// Takes what overflowed into user memory first, then what is in the queue. The head is given back
+// in batches: before the tail is read again.
 static bool completion_next(struct uring *u, struct completion *c)
 {
     if (UNLIKELY(u->backlog_next < u->backlog_end)) {
@@ -496,7 +502,8 @@ static int uring_run(struct ring *ring, int64_t timeout_us)
     if (UNLIKELY(backend_has_queued(ring))) backend_run_queued(ring);
     int rc = submit_and_wait(u, backend_clip_timeout(ring, timeout_us));
     run_completions(u);
-    // ETIME: nothing came. EBUSY, EAGAIN: the kernel wants completions taken first, which is done now.
+    // ETIME: nothing came. EBUSY, EAGAIN: the kernel wants completions taken first, which is done
+    // now.
     if (rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EBUSY || rc == -EAGAIN) return 0;
     return rc;
 }

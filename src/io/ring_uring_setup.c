@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Opening a ring on whatever io_uring the kernel has: the ladder of enum ring_level, tried from the highest
-// rung that the options allow. What tells the rungs apart is what the kernel accepts, not its version:
+// Opening a ring on whatever io_uring the kernel has: the ladder of enum ring_level, tried from the
+// highest rung that the options allow. What tells the rungs apart is what the kernel accepts, not
+// its version:
 //
 //     rung       setup flags                     further tests
 //     BEST       those of DEFER                  IORING_FEAT_NO_IOWAIT (6.15)
 //     DEFER      SINGLE_ISSUER DEFER_TASKRUN     (6.1: EINVAL before)
-//     MULTISHOT  SINGLE_ISSUER COOP_TASKRUN      (6.0, the first with multishot recv); buffer ring registers
+//     MULTISHOT  SINGLE_ISSUER COOP_TASKRUN      (6.0, first with multishot recv); ring of buffers
 //     PLAIN      none                            probe lists the operations
 //
-// A rung uses nothing of those above it even where the kernel has it: so a test on a new kernel that forces
-// PLAIN runs what a 5.6 would. Last, a NOP goes round: some sandboxes allow the setup and forbid the rest.
+// A rung uses nothing of those above it even where the kernel has it: so a test on a new kernel
+// that forces PLAIN runs what a 5.6 would. Last, a NOP goes round: some sandboxes allow the setup
+// and forbid the rest.
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -67,7 +69,8 @@ static int register_buffers(struct uring *u)
     struct ring *ring = &u->base;
     size_t bytes = ring->buf_count * sizeof(struct io_uring_buf);
     u->buf_ring = mem_alloc_aligned(bytes, 4096);
-    struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)u->buf_ring, .ring_entries = ring->buf_count};
+    struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)u->buf_ring,
+                                   .ring_entries = ring->buf_count};
     int rc = io_uring_register_buf_ring(&u->io, &reg, 0);
     if (rc < 0) {
         mem_free(u->buf_ring);
@@ -82,15 +85,17 @@ static int register_buffers(struct uring *u)
     return 0;
 }
 
-// Saves the kernel a look-up of the descriptor in each io_uring_enter. Done by hand, because liburing would
-// take it back from whatever thread closes the ring. Failure (before 5.18) costs nothing.
+// Saves the kernel a look-up of the descriptor in each io_uring_enter. Done by hand, because
+// liburing would take it back from whatever thread closes the ring. Failure (before 5.18) costs
+// nothing.
 static void register_fd(struct uring *u)
 {
     struct io_uring_rsrc_update update = {.offset = -1U, .data = (uint64_t)u->io.ring_fd};
     u->enter_fd = u->io.ring_fd;
     u->registered_index = -1;
     if (u->base.level < RING_LEVEL_MULTISHOT) return;
-    if (io_uring_register((unsigned)u->io.ring_fd, IORING_REGISTER_RING_FDS, &update, 1) != 1) return;
+    int rc = io_uring_register((unsigned)u->io.ring_fd, IORING_REGISTER_RING_FDS, &update, 1);
+    if (rc != 1) return;
     u->registered_index = (int)update.offset;
     u->enter_fd = (int)update.offset;
     u->enter_flags |= IORING_ENTER_REGISTERED_RING;
@@ -119,7 +124,8 @@ static void close_kernel_ring(struct uring *u)
 
 static int open_at(struct uring *u, enum ring_level level, uint32_t entries, const char **reason)
 {
-    struct io_uring_params params = {.flags = setup_flags(level), .cq_entries = entries * CQ_PER_SQ};
+    struct io_uring_params params = {.flags = setup_flags(level),
+                                     .cq_entries = entries * CQ_PER_SQ};
     *reason = "io_uring_setup";
     int rc = io_uring_queue_init_params(entries, &u->io, &params);
     if (rc < 0) {
@@ -145,11 +151,11 @@ static int open_at(struct uring *u, enum ring_level level, uint32_t entries, con
 void uring_close(struct ring *ring)
 {
     struct uring *u = uring_of(ring);
-    struct io_uring_sync_cancel_reg cancel = {.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
-                                              .timeout = {.tv_sec = 1}};
+    struct io_uring_sync_cancel_reg cancel = {
+        .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = {.tv_sec = 1}};
     if (u->io.ring_fd >= 0) {
-        // The kernel must not write to our buffers after they are freed. (Before 6.0: EINVAL, and the
-        // requests end with the ring's descriptor.)
+        // The kernel must not write to our buffers after they are freed. (Before 6.0: EINVAL, and
+        // the requests end with the ring's descriptor.)
         if (ring->level >= RING_LEVEL_MULTISHOT) io_uring_register_sync_cancel(&u->io, &cancel);
         struct io_uring_rsrc_update update = {.offset = (uint32_t)u->registered_index};
         if (u->registered_index >= 0 && pthread_equal(ring->owner, pthread_self()))

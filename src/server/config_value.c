@@ -18,8 +18,8 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-#define HZ_MIN 1
-#define HZ_MAX 500
+#define HZ_MIN            1
+#define HZ_MAX            500
 #define BACKLOG_MIN_BYTES (16u << 10) // of repl-backlog-size
 
 struct value { // of a scalar, whatever its kind

@@ -37,7 +37,7 @@ static enum route route_keyless(const struct engine *e, struct call *call)
         return (c->flags & CMD_FAST) && !(c->flags & CMD_SESSION) ? ROUTE_HOME : ROUTE_QUIET;
     case SPAN_CURSOR:
         call->shard = scan_cursor_shard(call->piece.argv[1], e->shard_count);
-        return ROUTE_ONE;
+        return scan_cursor_is_start(call->piece.argv[1]) ? ROUTE_MEETING : ROUTE_ONE;
     case SPAN_MEET_ALL: return ROUTE_MEETING;
     default: return ROUTE_SPLIT;
     }
@@ -57,7 +57,10 @@ static void route_many_keys(const struct engine *e, uint32_t home, struct call *
     struct piece *p = &call->piece;
     int few[FEW_KEYS], count;
     int *positions = key_positions(p, few, &count);
-    if (count <= 0) { // the arguments do not fit: the handler finds the error
+    int step = p->cmd->keys[0].step;
+    bool is_cut = count > 0 && step > 1 && (p->argc - positions[0]) % step; // MSET key value key
+    if (count <= 0 || is_cut) { // the arguments do not fit: the handler finds the error
+        if (positions != few) mem_free(positions);
         call->route = ROUTE_ONE;
         call->shard = home;
         return;

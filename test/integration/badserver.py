@@ -6,6 +6,7 @@ Disordered   a front for several redis-servers, keys spread over them by hash, t
              RENAME and COPY are several commands, a pipeline's commands overtake one another (their replies don't).
 Liar         a front for one redis-server that passes every reply through `lie(command, raw reply)`.
 """
+
 import asyncio
 import multiprocessing
 import os
@@ -110,6 +111,7 @@ class Front:
     async def _execute(self, links, args):
         def at(key):
             return links[zlib.crc32(key) % len(links)]
+
         name = args[0].upper()
         if name == b"MGET":
             parts = await asyncio.gather(*(at(k).ask("GET", k) for k in args[1:]))
@@ -119,7 +121,9 @@ class Front:
                 counts = await asyncio.gather(*(at(k).ask("EXISTS", k) for k in args[1::2]))
                 if any(r.value for _, r in counts):
                     return b":0\r\n"
-                await asyncio.gather(*(at(k).ask("SET", k, v) for k, v in zip(args[1::2], args[2::2])))
+                await asyncio.gather(
+                    *(at(k).ask("SET", k, v) for k, v in zip(args[1::2], args[2::2]))
+                )
                 return b":1\r\n"
         elif name == b"MSET":
             await asyncio.gather(*(at(k).ask("SET", k, v) for k, v in zip(args[1::2], args[2::2])))
@@ -154,13 +158,16 @@ class Front:
 
 class BadServer:
     """A Front in a process of its own, with the parts of harness.Server that tests use."""
+
     kind = "gyre"
 
     def __init__(self, behind, delay=0.0, lie=None, leak=False):
         self.port = free_port()
         self.address = ("127.0.0.1", self.port)
         front = Front([s.port for s in behind], delay, lie, leak)
-        self.process = multiprocessing.get_context("fork").Process(target=self._run, args=(front,), daemon=True)
+        self.process = multiprocessing.get_context("fork").Process(
+            target=self._run, args=(front,), daemon=True
+        )
         self.process.start()
         for _ in range(200):
             try:
@@ -170,7 +177,7 @@ class BadServer:
                 time.sleep(0.02)
 
     def _run(self, front):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)    # clients that vanish make asyncio talkative
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # clients that vanish make asyncio talkative
         try:
             asyncio.run(front.serve(self.port))
         finally:

@@ -6,6 +6,7 @@ longest matching prefix of words) a comparator looks at the two replies when the
 None if they mean the same, else the reason why not. An error reply is never excused here: both
 sides must give the same error text.
 """
+
 import re
 
 from harness import show
@@ -13,19 +14,27 @@ from harness import show
 
 def _both(*kinds):
     """Replies must have the same kind, and be one of `kinds`."""
+
     def wrap(function):
         def compare(args, want, got, seen):
-            if want.kind != got.kind or want.kind not in kinds or (want.value is None) != (got.value is None):
+            if (
+                want.kind != got.kind
+                or want.kind not in kinds
+                or (want.value is None) != (got.value is None)
+            ):
                 return f"the kind of reply differs: want {show(want)}, got {show(got)}"
             if want.value is None:
                 return None
             return function(args, want, got, seen)
+
         return compare
+
     return wrap
 
 
 def near(tolerance):
     """Numbers (integers, or bulk strings that hold one) at most `tolerance` apart; negative ones exactly."""
+
     @_both(":", "$")
     def compare(args, want, got, seen):
         try:
@@ -35,6 +44,7 @@ def near(tolerance):
         if (a < 0 or b < 0) and a != b:
             return "different negative answers"
         return None if abs(a - b) <= tolerance else f"more than {tolerance} apart"
+
     return compare
 
 
@@ -45,7 +55,11 @@ def positive(args, want, got, seen):
 
 @_both("*", "~")
 def unordered(args, want, got, seen):
-    return None if sorted(map(repr, want.value)) == sorted(map(repr, got.value)) else "not the same elements"
+    return (
+        None
+        if sorted(map(repr, want.value)) == sorted(map(repr, got.value))
+        else "not the same elements"
+    )
 
 
 @_both("$")
@@ -73,6 +87,20 @@ def pairs(reply):
     return list(zip(reply.value[::2], reply.value[1::2]))
 
 
+@_both("*")
+def scan_page(args, want, got, seen):
+    """One page of a SCAN: cursors and pages are each server's own business; @scan compares whole iterations."""
+    if [x.kind for x in got.value] != ["$", "*"]:
+        return "not a cursor and an array"
+    cursor, keys = (x.value for x in got.value)
+    if not re.fullmatch(rb"0|[1-9][0-9]{0,19}", cursor):
+        return "the cursor is not a number"
+    if any(k.kind != "$" for k in keys):
+        return "keys must be bulk strings"
+    invented = [k.value for k in keys if k.value not in seen["words"]]
+    return f"keys that nobody ever named: {invented[:3]}" if invented else None
+
+
 @_both("*", "%")
 def hello(args, want, got, seen):
     a, b = pairs(want), pairs(got)
@@ -91,7 +119,19 @@ def hello(args, want, got, seen):
 
 # Fields that Redis 7.2 and 7.4 added to CLIENT LIST and CLIENT INFO; the oracle is 7.0.
 NEW_CLIENT_FIELDS = {"watch", "lib-name", "lib-ver"}
-SAME_CLIENT_FIELDS = ("name", "flags", "db", "sub", "psub", "ssub", "multi", "cmd", "user", "redir", "resp")
+SAME_CLIENT_FIELDS = (
+    "name",
+    "flags",
+    "db",
+    "sub",
+    "psub",
+    "ssub",
+    "multi",
+    "cmd",
+    "user",
+    "redir",
+    "resp",
+)
 
 
 def client_fields(line):
@@ -128,7 +168,9 @@ def client_lines(args, want, got, seen):
         return "only one of them ends in a newline"
     if args[1].upper() == b"INFO":
         return _client_line(rows[0][0], rows[1][0]) if len(rows[1]) == 1 else "not one line"
-    named = [sorted((r for r in side if r["name"]), key=lambda r: (r["name"], r["db"])) for side in rows]
+    named = [
+        sorted((r for r in side if r["name"]), key=lambda r: (r["name"], r["db"])) for side in rows
+    ]
     if len(named[0]) != len(named[1]):
         return f"{len(named[1])} named clients, want {len(named[0])}"
     for a, b in zip(*named):
@@ -167,8 +209,11 @@ def slowlog_entries(args, want, got, seen):
 
 @_both("+", "$", "=")
 def debug_object(args, want, got, seen):
-    shape = re.compile(rb"Value at:\S+ refcount:(\d+) encoding:(\w+) serializedlength:(\d+) lru:(\d+) "
-                       rb"lru_seconds_idle:(\d+)(.*)", re.S)
+    shape = re.compile(
+        rb"Value at:\S+ refcount:(\d+) encoding:(\w+) serializedlength:(\d+) lru:(\d+) "
+        rb"lru_seconds_idle:(\d+)(.*)",
+        re.S,
+    )
     a, b = shape.fullmatch(want.text()), shape.fullmatch(got.text())
     if not b:
         return "not the shape of DEBUG OBJECT"
@@ -179,6 +224,7 @@ def debug_object(args, want, got, seen):
 def histogram(args, want, got, seen):
     def calls(reply):
         return {k.value: dict(pairs(v)) for k, v in pairs(reply)}
+
     a, b = calls(want), calls(got)
     if set(a) != set(b):
         return f"commands {sorted(b)}, want {sorted(a)}"
@@ -205,7 +251,11 @@ def help_text(args, want, got, seen):
 
 @_both("*")
 def names_include(args, want, got, seen):
-    return None if len(got.value) > 0 and all(x.kind == want.value[0].kind for x in got.value) else "no names"
+    return (
+        None
+        if len(got.value) > 0 and all(x.kind == want.value[0].kind for x in got.value)
+        else "no names"
+    )
 
 
 @_both("*", "%", "~")
@@ -220,6 +270,7 @@ COMPARATORS = {
     ("PEXPIRETIME",): near(1500),
     ("KEYS",): unordered,
     ("RANDOMKEY",): some_known_key,
+    ("SCAN",): scan_page,
     ("TIME",): time_of_day,
     ("HELLO",): hello,
     ("CLIENT", "ID"): positive,

@@ -6,6 +6,7 @@ upper-case, words separated by one space), `redis` and `gyre` on the raw RESP of
 cannot hide anything but what it describes. Each has its reason. Gyre follows Redis 7.4; where 7.4 itself
 differs from the 7.0 oracle, the reason says "7.2:" or "7.4:".
 """
+
 import re
 from typing import NamedTuple
 
@@ -18,19 +19,46 @@ class Difference(NamedTuple):
 
 
 DIFFERENCES = [
-    Difference(r"^CLIENT SETINFO ", r"^-ERR unknown subcommand", r"^(\+OK|-ERR )",
-               "7.2: CLIENT SETINFO is new; Gyre follows 7.4 (its own tests: test_clients.py)"),
-    Difference(r"(?i)^CLIENT SETINFO( \S+)?$", r"^-ERR unknown subcommand", r"^-ERR wrong number of arguments",
-               "7.2: CLIENT SETINFO is new"),
-    Difference(r"(?i)^CLIENT NO-TOUCH", r"^-ERR unknown subcommand", r"^(\+OK|-ERR )",
-               "7.2: CLIENT NO-TOUCH is new"),
-    Difference(r"(?i)^CLIENT KILL .*MAXAGE", r"^-ERR syntax error", r"^(:|-ERR )",
-               "7.4: CLIENT KILL MAXAGE is new"),
+    Difference(
+        r"^CLIENT SETINFO ",
+        r"^-ERR unknown subcommand",
+        r"^(\+OK|-ERR )",
+        "7.2: CLIENT SETINFO is new; Gyre follows 7.4 (its own tests: test_clients.py)",
+    ),
+    Difference(
+        r"(?i)^CLIENT SETINFO( \S+)?$",
+        r"^-ERR unknown subcommand",
+        r"^-ERR wrong number of arguments",
+        "7.2: CLIENT SETINFO is new",
+    ),
+    Difference(
+        r"(?i)^CLIENT NO-TOUCH",
+        r"^-ERR unknown subcommand",
+        r"^(\+OK|-ERR )",
+        "7.2: CLIENT NO-TOUCH is new",
+    ),
+    Difference(
+        r"(?i)^CLIENT KILL .*MAXAGE",
+        r"^-ERR syntax error",
+        r"^(:|-ERR )",
+        "7.4: CLIENT KILL MAXAGE is new",
+    ),
+    Difference(
+        r"^CONFIG SET loglevel ",
+        r"one of the following: debug, verbose, notice, warning\r",
+        r"one of the following: debug, verbose, notice, warning, nothing\r",
+        "7.2: the log level `nothing` is new",
+    ),
+    Difference(
+        r"^HELLO\b",
+        r"^-NOAUTH HELLO must be called .* otherwise the HELLO AUTH <user> <pass> option",
+        r"^-NOAUTH HELLO must be called .* otherwise the HELLO <proto> AUTH <user> <pass> option",
+        "7.2: the hint in the error names the protocol too",
+    ),
 ]
 
 # (command, what) -> reason, for COMMAND INFO; `what` is one of arity, flags, keys, acl, specs.
-COMMAND_DIFFERENCES = {
-}
+COMMAND_DIFFERENCES = {}
 
 # Fields of INFO that redis-server 7.0 has and that have no meaning in Gyre.
 INFO_WITHOUT_MEANING = {
@@ -46,15 +74,17 @@ INFO_WITHOUT_MEANING = {
 }
 
 # Parameters of CONFIG GET whose default value Gyre need not share, with the reason.
-CONFIG_DIFFERENCES = {
-}
+CONFIG_DIFFERENCES = {}
 
 
 def excused(command, redis_raw, gyre_raw):
     """The Difference that explains two different replies, or None."""
     redis_text, gyre_text = redis_raw.decode("latin-1"), gyre_raw.decode("latin-1")
     for difference in DIFFERENCES:
-        if re.search(difference.command, command) and re.search(difference.redis, redis_text) \
-                and re.search(difference.gyre, gyre_text):
+        if (
+            re.search(difference.command, command)
+            and re.search(difference.redis, redis_text)
+            and re.search(difference.gyre, gyre_text)
+        ):
             return difference
     return None

@@ -18,6 +18,7 @@ The text format of streams/*.txt, one step a line:
 Words are quoted as in redis-cli. Inside words: <now+10> <nowms-5> unix times, <rep:x:1000> repetition,
 <id:b> <addr:b> <laddr:b> of connection b (`a` is the first).
 """
+
 import os
 import re
 import time
@@ -35,11 +36,11 @@ SILENT = (b"<no reply>", R("silent", b""))
 
 
 class Step(NamedTuple):
-    kind: str                    # cmd, silent, sleep, sync, scan, raw, rawclose, closed
+    kind: str  # cmd, silent, sleep, sync, scan, raw, rawclose, closed
     conn: str = "a"
-    args: tuple = ()             # cmd, silent, scan: words
-    data: bytes = b""            # raw
-    number: float = 0            # sleep: seconds; raw: replies
+    args: tuple = ()  # cmd, silent, scan: words
+    data: bytes = b""  # raw
+    number: float = 0  # sleep: seconds; raw: replies
 
 
 class Case(NamedTuple):
@@ -77,7 +78,7 @@ def unquote(text):
             out += text[i].encode()
             i += 1
         elif text[i + 1] == "x":
-            out.append(int(text[i + 2:i + 4], 16))
+            out.append(int(text[i + 2 : i + 4], 16))
             i += 4
         else:
             out += _ESCAPES.get(text[i + 1], text[i + 1].encode())
@@ -131,7 +132,7 @@ def _parse_step(line):
     conn = "a"
     found = re.match(r"([a-z]\w*)> *", line)
     if found:
-        conn, line = found.group(1), line[found.end():]
+        conn, line = found.group(1), line[found.end() :]
     if line.startswith("~"):
         return Step("silent", conn, tuple(split_words(line[1:])))
     if not line.startswith("@"):
@@ -169,8 +170,10 @@ class Mismatch(NamedTuple):
     history: list
 
     def __str__(self):
-        return f"case {self.case!r}: {self.what}\n  the commands before it and itself:\n" \
+        return (
+            f"case {self.case!r}: {self.what}\n  the commands before it and itself:\n"
             + "\n".join("    " + h for h in self.history[-12:])
+        )
 
 
 def command_text(args):
@@ -182,7 +185,12 @@ def command_text(args):
 def _word(word):
     if len(word) > 200:
         return f"<{len(word)} bytes {word[:20]!r}…>"
-    if re.fullmatch(rb"[!-~]+", word) and b'"' not in word and b"'" not in word and b"\\" not in word:
+    if (
+        re.fullmatch(rb"[!-~]+", word)
+        and b'"' not in word
+        and b"'" not in word
+        and b"\\" not in word
+    ):
         return word.decode()
     out = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\x{c:02x}" for c in word)
     return f'"{out}"'
@@ -237,7 +245,7 @@ class Differ:
     def __init__(self, redis, gyre, resp, mode, rng):
         self.redis, self.gyre, self.resp, self.mode, self.rng = redis, gyre, resp, mode, rng
         self.commands = 0
-        self.used = set()       # differences that were needed
+        self.used = set()  # differences that were needed
         self.control = [(redis.connect(timeout=30)), (gyre.connect(timeout=30))]
 
     def close(self):
@@ -295,6 +303,7 @@ class Differ:
             if m.group(3):
                 return side.special(m.group(3), m.group(4).decode())
             return m.group(5) * int(m.group(6))
+
         return _MARK.sub(value, word)
 
     def _segment(self, one, segment, sides, history, seen, now):
@@ -308,8 +317,13 @@ class Differ:
         if first.kind == "closed":
             history.append(f"{first.conn}> @closed")
             states = [side.conn(first.conn).is_closed() for side in sides]
-            return None if states == [True, True] else \
-                Mismatch(one.name, f"closed by redis: {states[0]}, by gyre: {states[1]}", history)
+            return (
+                None
+                if states == [True, True]
+                else Mismatch(
+                    one.name, f"closed by redis: {states[0]}, by gyre: {states[1]}", history
+                )
+            )
         if first.kind == "rawclose":
             return self._rawclose(one, first, sides, history)
         if first.kind == "scan":
@@ -338,12 +352,21 @@ class Differ:
         if results[0] == results[1]:
             return None
         missing, extra = results[0] - results[1], results[1] - results[0]
-        return Mismatch(one.name, f"a full SCAN missed {sorted(missing)[:10]} and invented {sorted(extra)[:10]}",
-                        history)
+        return Mismatch(
+            one.name,
+            f"a full SCAN missed {sorted(missing)[:10]} and invented {sorted(extra)[:10]}",
+            history,
+        )
 
     def _commands(self, one, segment, sides, history, seen, now):
-        awaited = sum(0 if s.kind == "silent" else int(s.number) if s.kind == "raw" else 1 for s in segment)
-        cuts = self.rng.choice((0, 1, 3, 20)) if self.mode == "pipeline" and "step" not in one.tags else 0
+        awaited = sum(
+            0 if s.kind == "silent" else int(s.number) if s.kind == "raw" else 1 for s in segment
+        )
+        cuts = (
+            self.rng.choice((0, 1, 3, 20))
+            if self.mode == "pipeline" and "step" not in one.tags
+            else 0
+        )
         answers, stop = [], None
         for side in sides:
             data = bytearray()
@@ -380,8 +403,14 @@ class Differ:
         if want[0] == got[0]:
             return None
         reason = None
-        if step.kind == "cmd" and step.args and not want[1].is_error() and not got[1].is_error() \
-                and CLOSED not in (want, got) and SILENT not in (want, got):
+        if (
+            step.kind == "cmd"
+            and step.args
+            and not want[1].is_error()
+            and not got[1].is_error()
+            and CLOSED not in (want, got)
+            and SILENT not in (want, got)
+        ):
             compare = comparators.comparator(step.args)
             if compare:
                 reason = compare(step.args, want[1], got[1], seen)
@@ -403,12 +432,18 @@ class Differ:
             if a == b:
                 continue
             if a is None or b is None:
-                if 0 <= (a or b)[2] < 3000:      # may be dying on one side just now
+                if 0 <= (a or b)[2] < 3000:  # may be dying on one side just now
                     continue
-                return Mismatch(one.name, f"at the end, db {key[0]} key {key[1]!r}: want {a}, got {b}", history)
+                return Mismatch(
+                    one.name, f"at the end, db {key[0]} key {key[1]!r}: want {a}, got {b}", history
+                )
             if a[:2] != b[:2] or (a[2] < 0) != (b[2] < 0) or abs(a[2] - b[2]) > 1500:
-                return Mismatch(one.name, f"at the end, db {key[0]} key {key[1]!r} (type, value, ttl): "
-                                          f"want {a}, got {b}", history)
+                return Mismatch(
+                    one.name,
+                    f"at the end, db {key[0]} key {key[1]!r} (type, value, ttl): "
+                    f"want {a}, got {b}",
+                    history,
+                )
         return None
 
 
@@ -436,8 +471,16 @@ def dump_state(conn):
         conn.cmd("SELECT", db)
         keys = [k.value for k in conn.cmd("KEYS", "*").value]
         types = conn.pipeline([("TYPE", k) for k in keys])
-        values = conn.pipeline([("GET", k) if t.value == b"string" else ("DEBUG", "DIGEST-VALUE", k) if HAVE_TYPES
-                                else ("TYPE", k) for k, t in zip(keys, types)])
+        values = conn.pipeline(
+            [
+                (
+                    ("GET", k)
+                    if t.value == b"string"
+                    else ("DEBUG", "DIGEST-VALUE", k) if HAVE_TYPES else ("TYPE", k)
+                )
+                for k, t in zip(keys, types)
+            ]
+        )
         ttls = conn.pipeline([("PTTL", k) for k in keys])
         for k, t, v, ttl in zip(keys, types, values, ttls):
             if ttl.value != -2:
@@ -452,7 +495,7 @@ def shrink(steps, fails, budget=400):
     while size >= 1 and budget > 0:
         at = 0
         while at < len(steps) and budget > 0:
-            shorter = steps[:at] + steps[at + size:]
+            shorter = steps[:at] + steps[at + size :]
             budget -= 1
             if shorter and fails(shorter):
                 steps = shorter

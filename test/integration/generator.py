@@ -4,15 +4,89 @@
 What it makes must answer alike on both servers at any moment, so a time to live is either far away or
 long past, and nothing depends on the table's layout (RANDOMKEY, KEYS and SCAN have comparators).
 """
+
 from differential import Step, cmd
 
-KEYS = [b"a", b"b", b"c", b"key:1", b"key:2", b"key:3", b"{tag}1", b"{tag}2", b"{tag}3", b"{other}1", b"{}", b"{}x",
-        b"{x", b"", b"\x00", b"bin\xff\r\n\x00key", b"k" * 70, b"num1", b"num2", b"num3", b"text1", b"text2", b"A", b"*", b"a?"]
-VALUES = [b"", b"v", b"value", b"Hello World", b"\x00\x01\xff", b"x" * 44, b"x" * 45, b"y" * 300, b"ohmytext", b"mynewtext",
-          b"line\r\n*3\r\n$3\r\n"]
-NUMBERS = [b"0", b"1", b"-1", b"5", b"10", b"100", b"9999", b"10000", b"-37", b"3.0", b"0.1", b"1e3", b"9223372036854775807",
-           b"-9223372036854775808", b"9223372036854775800", b"abc", b"", b" 1", b"01", b"1e400"]
-PATTERNS = [b"*", b"a*", b"{tag}*", b"key:?", b"[a-c]", b"[^a]*", b"num[12]", b"*\\**", b"nope", b"", b"k*k", b"\\{}*"]
+KEYS = [
+    b"a",
+    b"b",
+    b"c",
+    b"key:1",
+    b"key:2",
+    b"key:3",
+    b"{tag}1",
+    b"{tag}2",
+    b"{tag}3",
+    b"{other}1",
+    b"{}",
+    b"{}x",
+    b"{x",
+    b"",
+    b"\x00",
+    b"bin\xff\r\n\x00key",
+    b"k" * 70,
+    b"num1",
+    b"num2",
+    b"num3",
+    b"text1",
+    b"text2",
+    b"A",
+    b"*",
+    b"a?",
+]
+VALUES = [
+    b"",
+    b"v",
+    b"value",
+    b"Hello World",
+    b"\x00\x01\xff",
+    b"x" * 44,
+    b"x" * 45,
+    b"y" * 300,
+    b"ohmytext",
+    b"mynewtext",
+    b"line\r\n*3\r\n$3\r\n",
+]
+NUMBERS = [
+    b"0",
+    b"1",
+    b"-1",
+    b"5",
+    b"10",
+    b"100",
+    b"9999",
+    b"10000",
+    b"-37",
+    b"3.0",
+    b"0.1",
+    b"1e3",
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775800",
+    b"abc",
+    b"",
+    b" 1",
+    b"01",
+    b"1e400",
+]
+PATTERNS = [
+    b"*",
+    b"a*",
+    b"{tag}*",
+    b"key:?",
+    b"[a-c]",
+    b"[^a]*",
+    b"num[12]",
+    b"*\\**",
+    b"nope",
+    b"",
+    b"k*k",
+    b"\\{}*",
+]
+
+
+# Commands and options with a time: no random number may become one, or keys would die while others look.
+TIMED = {"EX", "PX", "EXAT", "PXAT", "SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"}
 
 
 class Generator:
@@ -42,10 +116,12 @@ class Generator:
             words.pop()
         elif kind == 1:
             words.append(self.rng.choice((b"", b"extra", b"NX", b"1")))
-        elif kind == 2 and len(words) > 2:
+        elif kind == 2 and len(words) > 2 and not set(words) & TIMED:
             words[-1] = self.rng.choice(NUMBERS)
         else:
-            words.insert(self.rng.randrange(1, len(words) + 1), self.rng.choice((b"x", b"GET", b"-1")))
+            words.insert(
+                self.rng.randrange(1, len(words) + 1), self.rng.choice((b"x", b"GET", b"-1"))
+            )
         # FLUSHALL and co. with a wrong word stay errors; nothing here can block or stop the server.
         return words
 
@@ -61,10 +137,18 @@ class Generator:
         return self.rng.choice(VALUES) if self.rng.random() < 0.5 else self.number()
 
     def number(self):
-        return b"%d" % self.rng.randint(-100, 100) if self.rng.random() < 0.6 else self.rng.choice(NUMBERS)
+        return (
+            b"%d" % self.rng.randint(-100, 100)
+            if self.rng.random() < 0.6
+            else self.rng.choice(NUMBERS)
+        )
 
     def index(self):
-        return b"%d" % self.rng.randint(-14, 14) if self.rng.random() < 0.95 else self.rng.choice(NUMBERS)
+        return (
+            b"%d" % self.rng.randint(-14, 14)
+            if self.rng.random() < 0.95
+            else self.rng.choice(NUMBERS)
+        )
 
     def offset(self):
         return b"%d" % self.rng.randint(0, 300) if self.rng.random() < 0.95 else b"-1"
@@ -73,22 +157,34 @@ class Generator:
         return self.rng.choice((b"0", b"0", b"0", b"1", b"2", b"15", b"16", b"-1", b"x"))
 
     def ttl(self, unit):
-        """A relative time: far away, or past."""
-        far = self.rng.choice((1000, 5000, 100000))
+        """A relative time: far away, or past. Hardly ever the same twice, since for NX XX GT LT it would
+        matter then whether a millisecond went by in between."""
+        far = self.rng.randrange(1000, 1000000)
         if self.rng.random() < 0.12:
-            return self.rng.choice((b"0", b"-1", b"-1000", b"abc", b"9223372036854775807", b"1.5", b""))
+            return self.rng.choice(
+                (b"0", b"-1", b"-1000", b"abc", b"9223372036854775807", b"1.5", b"")
+            )
         return b"%d" % (far * (1000 if unit == "ms" else 1))
 
-    def when(self, unit):
+    def when(self, unit, past=True):
         """An absolute time likewise."""
         far = 4000000000 + self.rng.choice((0, 1000, 5000))
         if self.rng.random() < 0.12:
-            return self.rng.choice((b"0", b"1", b"-1", b"abc", b"9223372036854775807", b"1000"))
+            return self.rng.choice(
+                (b"0", b"-1", b"abc", b"9223372036854775807") + ((b"1", b"1000") if past else ())
+            )
         return b"%d" % (far * (1000 if unit == "ms" else 1))
 
     def expiry(self):
-        return self.rng.choice((["EX", self.ttl("s")], ["PX", self.ttl("ms")], ["EXAT", self.when("s")],
-                                ["PXAT", self.when("ms")]))
+        # Not past: a SET with a time in the past may leave its key to the active expiry, when it pleases.
+        return self.rng.choice(
+            (
+                ["EX", self.ttl("s")],
+                ["PX", self.ttl("ms")],
+                ["EXAT", self.when("s", past=False)],
+                ["PXAT", self.when("ms", past=False)],
+            )
+        )
 
     def some(self, chance, words):
         return words if self.rng.random() < chance else []
@@ -121,7 +217,13 @@ class Generator:
         yield 2, self._scan
         yield 2, lambda: ["RANDOMKEY"]
         yield 8, lambda: [r.choice(("RENAME", "RENAMENX")), k(), k()]
-        yield 7, lambda: ["COPY", k(), k(), *self.some(0.3, ["DB", self.db()]), *self.some(0.5, ["REPLACE"])]
+        yield 7, lambda: [
+            "COPY",
+            k(),
+            k(),
+            *self.some(0.3, ["DB", self.db()]),
+            *self.some(0.5, ["REPLACE"]),
+        ]
         yield 4, lambda: ["MOVE", k(), self.db()]
         yield 6, lambda: [r.choice(("EXPIRE", "PEXPIRE")), k(), self.ttl("ms"), *self._flags()]
         yield 5, lambda: [r.choice(("EXPIREAT", "PEXPIREAT")), k(), self.when("ms"), *self._flags()]
@@ -135,8 +237,15 @@ class Generator:
         yield 4, lambda: ["OBJECT", r.choice(("ENCODING", "ENCODING", "FREQ", "nosuch")), k()]
         yield 2, lambda: ["PING", *self.some(0.4, [v()])]
         yield 2, lambda: ["ECHO", v()]
-        yield 1, lambda: ["CLIENT", *r.choice((["GETNAME"], ["SETNAME", "me"], ["SETNAME", ""], ["ID"], ["nosuch"]))]
-        yield 1, lambda: ["COMMAND", "GETKEYS", *r.choice((["MSET", k(), v(), k(), v()], ["GET", k()], ["PING"]))]
+        yield 1, lambda: [
+            "CLIENT",
+            *r.choice((["GETNAME"], ["SETNAME", "me"], ["SETNAME", ""], ["ID"], ["nosuch"])),
+        ]
+        yield 1, lambda: [
+            "COMMAND",
+            "GETKEYS",
+            *r.choice((["MSET", k(), v(), k(), v()], ["GET", k()], ["PING"])),
+        ]
         yield 1, lambda: ["TIME"]
         yield 1, lambda: [r.choice(("nosuch", "GETT", "", "foo bar")), k(), v()]
         yield 0.5, lambda: ["DEBUG", "DIGEST-VALUE", *self.keys(3)]
@@ -145,20 +254,41 @@ class Generator:
 
     def _set(self):
         words = ["SET", self.key(), self.value()]
-        options = self.some(0.2, self.rng.choice((["NX"], ["XX"]))) + self.some(0.15, ["GET"]) \
-            + self.some(0.25, self.rng.choice((self.expiry(), self.expiry(), ["KEEPTTL"]))) \
+        options = (
+            self.some(0.2, self.rng.choice((["NX"], ["XX"])))
+            + self.some(0.15, ["GET"])
+            + self.some(0.25, self.rng.choice((self.expiry(), self.expiry(), ["KEEPTTL"])))
             + self.some(0.02, ["XX"])
+        )
         return words + options
 
     def _flags(self):
-        return self.some(0.4, [self.rng.choice(("NX", "XX", "GT", "LT"))]) + self.some(0.1, [self.rng.choice(("XX", "GT"))])
+        return self.some(0.4, [self.rng.choice(("NX", "XX", "GT", "LT"))]) + self.some(
+            0.1, [self.rng.choice(("XX", "GT"))]
+        )
 
     def _lcs(self):
-        return ["LCS", self.key(), self.key(), *self.some(0.3, ["LEN"]), *self.some(0.4, ["IDX"]),
-                *self.some(0.2, ["MINMATCHLEN", "2"]), *self.some(0.2, ["WITHMATCHLEN"])]
+        return [
+            "LCS",
+            self.key(),
+            self.key(),
+            *self.some(0.3, ["LEN"]),
+            *self.some(0.4, ["IDX"]),
+            *self.some(0.2, ["MINMATCHLEN", "2"]),
+            *self.some(0.2, ["WITHMATCHLEN"]),
+        ]
 
     def _scan(self):
-        return Step("scan", "a", tuple(
-            w for part in (self.some(0.4, [b"MATCH", self.rng.choice(PATTERNS)]),
-                           self.some(0.5, [b"COUNT", self.rng.choice((b"1", b"3", b"1000"))]),
-                           self.some(0.2, [b"TYPE", self.rng.choice((b"string", b"list"))])) for w in part))
+        return Step(
+            "scan",
+            "a",
+            tuple(
+                w
+                for part in (
+                    self.some(0.4, [b"MATCH", self.rng.choice(PATTERNS)]),
+                    self.some(0.5, [b"COUNT", self.rng.choice((b"1", b"3", b"1000"))]),
+                    self.some(0.2, [b"TYPE", self.rng.choice((b"string", b"list"))]),
+                )
+                for w in part
+            ),
+        )

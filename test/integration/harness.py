@@ -16,6 +16,7 @@ Environment: GYRE_SERVER (default build/debug/gyre-server; a path or name ending
 Redis stand in for Gyre, which is how the tests themselves are tested), REDIS_SERVER (the oracle),
 GYRE_TEST_SCALE (sizes of load tests), GYRE_TEST_PATIENCE (multiplies time limits: sanitizer builds).
 """
+
 import ctypes
 import os
 import random
@@ -40,15 +41,17 @@ def _program(name):
 
 
 REDIS_SERVER = _program(os.environ.get("REDIS_SERVER", "/usr/bin/redis-server"))
-GYRE_SERVER = os.path.abspath(_program(
-    os.environ.get("GYRE_SERVER", str(ROOT / "build/debug/gyre-server"))))
+GYRE_SERVER = os.path.abspath(
+    _program(os.environ.get("GYRE_SERVER", str(ROOT / "build/debug/gyre-server")))
+)
 STANDIN = os.path.basename(GYRE_SERVER).startswith("redis-server")
 SCALE = float(os.environ.get("GYRE_TEST_SCALE", "1"))
 PATIENCE = float(os.environ.get("GYRE_TEST_PATIENCE", "1"))
 
 SANITIZER = re.compile(
     rb"ERROR: (Address|Leak|Memory)Sanitizer|runtime error:|WARNING: ThreadSanitizer|ASSERT(ION)? FAILED"
-    rb"|SUMMARY: \w+Sanitizer")
+    rb"|SUMMARY: \w+Sanitizer"
+)
 
 
 class Failure(AssertionError):
@@ -81,9 +84,9 @@ class R(NamedTuple):
 
 OK = R("+", b"OK")
 PONG = R("+", b"PONG")
-NIL = R("$", None)          # RESP2's null bulk string
-NIL_ARRAY = R("*", None)    # RESP2's null array
-NULL = R("_", None)         # RESP3's null
+NIL = R("$", None)  # RESP2's null bulk string
+NIL_ARRAY = R("*", None)  # RESP2's null array
+NULL = R("_", None)  # RESP3's null
 
 
 def bulk(value):
@@ -162,12 +165,12 @@ class Parser:
 
     def feed(self, data):
         if self.start > 1 << 20 or self.start == len(self.buffer):
-            del self.buffer[:self.start]
+            del self.buffer[: self.start]
             self.start = 0
         self.buffer += data
 
     def pending(self):
-        return bytes(self.buffer[self.start:])
+        return bytes(self.buffer[self.start :])
 
     def next(self):
         if len(self.buffer) - self.start < max(self._wanted, 1):
@@ -179,7 +182,7 @@ class Parser:
             self._wanted = (short.args[0] - self.start) if short.args else 0
             return None
         self._wanted = 0
-        raw = bytes(self.buffer[self.start:end])
+        raw = bytes(self.buffer[self.start : end])
         self.start = end
         return raw, value
 
@@ -221,9 +224,9 @@ class Parser:
                 raise ProtocolError(f"a negative length: {line!r}")
             if len(self.buffer) < end + size + 2:
                 raise _Incomplete(end + size + 2)
-            if self.buffer[end + size:end + size + 2] != b"\r\n":
+            if self.buffer[end + size : end + size + 2] != b"\r\n":
                 raise ProtocolError(f"no CRLF after a bulk string of {size} bytes")
-            return R(kind, bytes(self.buffer[end:end + size])), end + size + 2
+            return R(kind, bytes(self.buffer[end : end + size])), end + size + 2
         size = self._integer(line)
         if size == -1 and kind == "*":
             return R(kind, None), end
@@ -245,7 +248,9 @@ def ready(sock, timeout, reading=True, writing=False):
     events = poll.poll(max(0, timeout) * 1000)
     mask = events[0][1] if events else 0
     broken = mask & (select.POLLHUP | select.POLLERR)
-    return bool(mask & select.POLLIN or (broken and reading)), bool(mask & select.POLLOUT or (broken and writing))
+    return bool(mask & select.POLLIN or (broken and reading)), bool(
+        mask & select.POLLOUT or (broken and writing)
+    )
 
 
 class Conn:
@@ -289,7 +294,9 @@ class Conn:
                 return found
             left = deadline - time.monotonic()
             if left <= 0 or not ready(self.sock, left)[0]:
-                raise ReadTimeout(f"no complete reply in time; so far {self.parser.pending()[:200]!r}")
+                raise ReadTimeout(
+                    f"no complete reply in time; so far {self.parser.pending()[:200]!r}"
+                )
             self._receive()
 
     def _receive(self):
@@ -337,8 +344,10 @@ class Conn:
                 left = deadline - time.monotonic()
                 readable, writable = ready(self.sock, left, writing=bool(view))
                 if not readable and not writable:
-                    raise ReadTimeout(f"{len(replies)} of {count} replies in time; "
-                                      f"then {self.parser.pending()[:200]!r}")
+                    raise ReadTimeout(
+                        f"{len(replies)} of {count} replies in time; "
+                        f"then {self.parser.pending()[:200]!r}"
+                    )
                 if readable:
                     self._receive()
                     deadline = time.monotonic() + self.timeout
@@ -473,7 +482,12 @@ def _die_with_parent():
 
 
 class _Filter(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
+    _fields_ = [
+        ("code", ctypes.c_ushort),
+        ("jt", ctypes.c_ubyte),
+        ("jf", ctypes.c_ubyte),
+        ("k", ctypes.c_uint),
+    ]
 
 
 class _Program(ctypes.Structure):
@@ -483,10 +497,16 @@ class _Program(ctypes.Structure):
 def _forbid_io_uring():
     """A seccomp filter as containers have it: io_uring_setup (425 everywhere) fails with EPERM."""
     _die_with_parent()
-    code = (_Filter * 4)(_Filter(0x20, 0, 0, 0), _Filter(0x15, 0, 1, 425), _Filter(0x06, 0, 0, 0x00050001),
-                         _Filter(0x06, 0, 0, 0x7fff0000))
+    code = (_Filter * 4)(
+        _Filter(0x20, 0, 0, 0),
+        _Filter(0x15, 0, 1, 425),
+        _Filter(0x06, 0, 0, 0x00050001),
+        _Filter(0x06, 0, 0, 0x7FFF0000),
+    )
     program = _Program(4, ctypes.cast(code, ctypes.POINTER(_Filter)))
-    if _libc.prctl(38, 1, 0, 0, 0) or _libc.prctl(22, 2, ctypes.byref(program), 0, 0):   # NO_NEW_PRIVS, SECCOMP
+    if _libc.prctl(38, 1, 0, 0, 0) or _libc.prctl(
+        22, 2, ctypes.byref(program), 0, 0
+    ):  # NO_NEW_PRIVS, SECCOMP
         os._exit(97)
 
 
@@ -499,8 +519,20 @@ class Server:
     is forbidden, `wait=False` does not wait for an answer to PING.
     """
 
-    def __init__(self, kind, program, options, config=None, args=(), unix=False, password=None,
-                 wait=True, env=None, port=None, forbid_uring=False):
+    def __init__(
+        self,
+        kind,
+        program,
+        options,
+        config=None,
+        args=(),
+        unix=False,
+        password=None,
+        wait=True,
+        env=None,
+        port=None,
+        forbid_uring=False,
+    ):
         self.kind = kind
         self.dir = tempfile.mkdtemp(prefix=f"{kind}-test-")
         self.log_path = os.path.join(self.dir, "stderr.log")
@@ -508,7 +540,7 @@ class Server:
         self.process = None
         self.forbid_uring = forbid_uring
         self.seen_reports = 0
-        self.ended = False      # True once a test or stop() has waited for its end
+        self.ended = False  # True once a test or stop() has waited for its end
         self.env = dict(os.environ, **(env or {}))
         for _ in range(5):
             self.port = 0 if unix else (port or free_port())
@@ -548,8 +580,14 @@ class Server:
         with open(self.log_path, "ab") as out:
             try:
                 self.process = subprocess.Popen(
-                    self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.dir, env=self.env,
-                    preexec_fn=_forbid_io_uring if self.forbid_uring else _die_with_parent)
+                    self.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    cwd=self.dir,
+                    env=self.env,
+                    preexec_fn=_forbid_io_uring if self.forbid_uring else _die_with_parent,
+                )
             except OSError as missing:
                 raise Failure(f"cannot start {self.argv[0]}: {missing}") from None
 
@@ -584,8 +622,10 @@ class Server:
         deadline = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise Failure(f"{self.argv[0]} ended with status {self.process.returncode} at its start\n"
-                              f"command: {' '.join(self.argv)}\n{self.log_tail()}")
+                raise Failure(
+                    f"{self.argv[0]} ended with status {self.process.returncode} at its start\n"
+                    f"command: {' '.join(self.argv)}\n{self.log_tail()}"
+                )
             try:
                 with Conn(self.address, timeout=5) as conn:
                     reply = conn.cmd("PING")
@@ -594,7 +634,9 @@ class Server:
             except (OSError, Closed):
                 pass
             time.sleep(0.01)
-        raise Failure(f"{self.argv[0]} does not answer PING\ncommand: {' '.join(self.argv)}\n{self.log_tail()}")
+        raise Failure(
+            f"{self.argv[0]} does not answer PING\ncommand: {' '.join(self.argv)}\n{self.log_tail()}"
+        )
 
     def log(self):
         data = b""
@@ -613,7 +655,9 @@ class Server:
     def check_health(self):
         """Failure if the server has died or a sanitizer has spoken since the last check."""
         if not self.alive():
-            raise Failure(f"the server died with status {self.process.returncode}\n{self.log_tail(80)}")
+            raise Failure(
+                f"the server died with status {self.process.returncode}\n{self.log_tail(80)}"
+            )
         self._check_reports()
 
     def _check_reports(self):
@@ -621,7 +665,7 @@ class Server:
         if len(reports) > self.seen_reports:
             first = reports[self.seen_reports].start()
             self.seen_reports = len(reports)
-            text = self.log()[max(0, first - 200):first + 6000].decode("utf-8", "replace")
+            text = self.log()[max(0, first - 200) : first + 6000].decode("utf-8", "replace")
             raise Failure(f"a sanitizer's report in the server's log:\n{text}")
 
     def send_signal(self, number):
@@ -640,16 +684,22 @@ class Server:
         try:
             self.ended = True
             if not self.alive():
-                raise Failure(f"the server had died with status {self.process.returncode}\n{self.log_tail(80)}")
+                raise Failure(
+                    f"the server had died with status {self.process.returncode}\n{self.log_tail(80)}"
+                )
             self.send_signal(number)
             if self.wait_exit() is None:
                 self.send_signal(signal.SIGKILL)
                 self.process.wait()
-                raise Failure(f"the server did not stop within {10 * PATIENCE:g} s of signal {number}\n"
-                              + self.log_tail())
+                raise Failure(
+                    f"the server did not stop within {10 * PATIENCE:g} s of signal {number}\n"
+                    + self.log_tail()
+                )
             if self.process.returncode != status:
-                raise Failure(f"the server stopped with status {self.process.returncode}, not {status}\n"
-                              + self.log_tail(80))
+                raise Failure(
+                    f"the server stopped with status {self.process.returncode}, not {status}\n"
+                    + self.log_tail(80)
+                )
             self._check_reports()
         finally:
             self.remove()

@@ -4,18 +4,23 @@
 //
 //     gyre-order-test TEST HOST PORT [seconds] [seed]
 //
-//     flags    a producer pipelines "write data, write flag" without waiting; whoever sees the flag must find
-//              the data: in one pipeline, in a later command, on another connection, and in one MGET
-//     mset     MSET, MSETNX, DEL and UNLINK of the same keys; MGET sees all or nothing of one writer,
+//     flags    a producer pipelines "write data, write flag" without waiting; whoever sees the flag
+//     must find
+//              the data: in one pipeline, in a later command, on another connection, and in one
+//              MGET
+//     mset     MSET, MSETNX, DEL and UNLINK of the same keys; MGET sees all or nothing of one
+//     writer,
 //              EXISTS and TOUCH count all or nothing
 //     rename   tokens wander between slots by RENAMENX; at every instant all are there, each once
-//     copy     COPY of a counter that only grows; whoever reads the copy, then the counter, never finds the copy ahead
-//     cuts     pipelines cut at random bytes, on private keys: each reply must be exactly the expected bytes, in order
-//     kill     connections that die in the middle of pipelines, in several ways (the caller then checks the server)
+//     copy     COPY of a counter that only grows; whoever reads the copy, then the counter, never
+//     finds the copy ahead cuts     pipelines cut at random bytes, on private keys: each reply must
+//     be exactly the expected bytes, in order kill     connections that die in the middle of
+//     pipelines, in several ways (the caller then checks the server)
 //
-// Every thread has connections of its own and checks every reply. Each violation is printed (the first 20); the
-// last line is `TEST: N operations, N violations`. The exit status is 0 only without a violation, and only if
-// every thread got on: a reply that does not come within READ_TIMEOUT_S is a violation too ("stuck").
+// Every thread has connections of its own and checks every reply. Each violation is printed (the
+// first 20); the last line is `TEST: N operations, N violations`. The exit status is 0 only without
+// a violation, and only if every thread got on: a reply that does not come within READ_TIMEOUT_S is
+// a violation too ("stuck").
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,8 +42,8 @@
 #include <unistd.h>
 
 enum {
-    READ_TIMEOUT_S = 20,      // longer than any honest server needs under this load, sanitizers included
-    BUFFER_BYTES = 1 << 20,   // a batch of commands or replies; batches stay far below it
+    READ_TIMEOUT_S = 20, // longer than any honest server needs under this load, sanitizers included
+    BUFFER_BYTES = 1 << 20, // a batch of commands or replies; batches stay far below it
     MAX_THREADS = 32,
     MAX_REPORTS = 20,
 };
@@ -116,8 +121,7 @@ static void conn_open(struct conn *c)
 
 static void conn_close(struct conn *c)
 {
-    if (c->fd >= 0)
-        close(c->fd);
+    if (c->fd >= 0) close(c->fd);
     free(c->out);
     free(c->in);
 }
@@ -130,11 +134,11 @@ static void put(struct conn *c, const char *format, ...)
     va_start(args, format);
     int len = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    if (len < 0 || (size_t)len >= sizeof(line) || c->out_len + 2 * (size_t)len + 4096 > BUFFER_BYTES)
+    if (len < 0 || (size_t)len >= sizeof(line) ||
+        c->out_len + 2 * (size_t)len + 4096 > BUFFER_BYTES)
         abort();
     int words = 1;
-    for (char *p = line; *p; p++)
-        words += *p == ' ';
+    for (char *p = line; *p; p++) words += *p == ' ';
     c->out_len += (size_t)sprintf(c->out + c->out_len, "*%d\r\n", words);
     for (char *p = line; words-- > 0;) {
         size_t n = strcspn(p, " ");
@@ -166,7 +170,9 @@ static bool more_input(struct conn *c)
     }
     ssize_t n = recv(c->fd, c->in + c->in_len, BUFFER_BYTES - c->in_len, 0);
     if (n <= 0) {
-        violation("%s", n == 0 ? "connection closed by the server" : errno == EAGAIN ? "stuck: no reply in time" : strerror(errno));
+        violation("%s", n == 0            ? "connection closed by the server"
+                        : errno == EAGAIN ? "stuck: no reply in time"
+                                          : strerror(errno));
         c->broken = true;
         return false;
     }
@@ -184,8 +190,7 @@ static char *read_line(struct conn *c)
             c->in_at = (size_t)(end - c->in) + 2;
             return line;
         }
-        if (!more_input(c))
-            return NULL;
+        if (!more_input(c)) return NULL;
         looked = c->in_at;
     }
 }
@@ -194,8 +199,7 @@ static struct reply next(struct conn *c)
 {
     struct reply r = {0};
     char *line = c->broken ? NULL : read_line(c);
-    if (!line)
-        return r;
+    if (!line) return r;
     r.kind = line[0];
     r.text = line + 1;
     r.len = strlen(r.text);
@@ -204,16 +208,14 @@ static struct reply next(struct conn *c)
     if (r.kind == '$' && !r.is_null) {
         size_t need = (size_t)r.number + 2;
         while (c->in_len - c->in_at < need)
-            if (!more_input(c))
-                return (struct reply){0};
+            if (!more_input(c)) return (struct reply){0};
         r.text = c->in + c->in_at;
         r.len = (size_t)r.number;
         c->in[c->in_at + r.len] = 0;
         r.number = atol(r.text);
         c->in_at += need;
     }
-    if (r.kind == '-')
-        violation("an error reply: %s", r.text);
+    if (r.kind == '-') violation("an error reply: %s", r.text);
     return r;
 }
 
@@ -237,8 +239,8 @@ static void expect_ok(struct conn *c)
 
 enum { FLAG_PAIRS = 64, FLAG_BATCH = 24 };
 
-// Pair j lives on two keys whose slots have nothing to do with one another. Some pairs are written as
-// data, noise, flag, so that groups of commands form on several shards.
+// Pair j lives on two keys whose slots have nothing to do with one another. Some pairs are written
+// as data, noise, flag, so that groups of commands form on several shards.
 static void flags_producer(struct worker *w)
 {
     struct conn c;
@@ -257,8 +259,7 @@ static void flags_producer(struct worker *w)
         }
         flush(&c);
         w->operations += (unsigned long)awaited;
-        while (awaited-- > 0)
-            expect_ok(&c);
+        while (awaited-- > 0) expect_ok(&c);
     }
     conn_close(&c);
 }
@@ -272,8 +273,7 @@ static void flags_consumer(struct worker *w)
         int way = (int)roll(w, 4), half = (int)roll(w, 2);
         int pair[FLAG_BATCH];
         long flag[FLAG_BATCH], data;
-        for (int i = 0; i < FLAG_BATCH; i++)
-            pair[i] = (int)roll(w, FLAG_PAIRS);
+        for (int i = 0; i < FLAG_BATCH; i++) pair[i] = (int)roll(w, FLAG_PAIRS);
         w->operations += 2 * FLAG_BATCH;
         if (way == 0) { // flag and data in one write
             for (int i = 0; i < FLAG_BATCH; i++) {
@@ -285,22 +285,22 @@ static void flags_consumer(struct worker *w)
                 flag[i] = next_number(&a);
                 data = next_number(&a);
                 if (flag[i] > data)
-                    violation("one pipeline: flag %ld but data %ld (pair %d:%d)", flag[i], data, half, pair[i]);
+                    violation("one pipeline: flag %ld but data %ld (pair %d:%d)", flag[i], data,
+                              half, pair[i]);
             }
-        } else if (way == 1 || way == 2) { // the flag first, then the data: here, or on another connection
+        } else if (way == 1 ||
+                   way == 2) { // the flag first, then the data: here, or on another connection
             struct conn *other = way == 1 ? &a : &b;
-            for (int i = 0; i < FLAG_BATCH; i++)
-                put(&a, "GET flag:%d:%d", half, pair[i]);
+            for (int i = 0; i < FLAG_BATCH; i++) put(&a, "GET flag:%d:%d", half, pair[i]);
             flush(&a);
-            for (int i = 0; i < FLAG_BATCH; i++)
-                flag[i] = next_number(&a);
-            for (int i = 0; i < FLAG_BATCH; i++)
-                put(other, "GET data:%d:%d", half, pair[i]);
+            for (int i = 0; i < FLAG_BATCH; i++) flag[i] = next_number(&a);
+            for (int i = 0; i < FLAG_BATCH; i++) put(other, "GET data:%d:%d", half, pair[i]);
             flush(other);
             for (int i = 0; i < FLAG_BATCH; i++)
                 if (data = next_number(other), flag[i] > data)
-                    violation("%s: flag %ld but data %ld (pair %d:%d)", way == 1 ? "one after the other" : "on two connections",
-                              flag[i], data, half, pair[i]);
+                    violation("%s: flag %ld but data %ld (pair %d:%d)",
+                              way == 1 ? "one after the other" : "on two connections", flag[i],
+                              data, half, pair[i]);
         } else { // one MGET is one instant
             for (int i = 0; i < FLAG_BATCH; i++)
                 put(&a, "MGET data:%d:%d flag:%d:%d", half, pair[i], half, pair[i]);
@@ -310,7 +310,8 @@ static void flags_consumer(struct worker *w)
                 data = next_number(&a);
                 flag[i] = next_number(&a);
                 if (flag[i] > data)
-                    violation("one MGET: flag %ld but data %ld (pair %d:%d)", flag[i], data, half, pair[i]);
+                    violation("one MGET: flag %ld but data %ld (pair %d:%d)", flag[i], data, half,
+                              pair[i]);
             }
         }
     }
@@ -350,8 +351,7 @@ static void put_group(struct conn *c, const char *command, int group, long value
     int at = sprintf(line, "%s", command);
     for (int k = 0; k < MSET_KEYS; k++) {
         at += sprintf(line + at, " m:%d:%d", group, k);
-        if (value)
-            at += sprintf(line + at, " %ld", value);
+        if (value) at += sprintf(line + at, " %ld", value);
     }
     put(c, "%s", line);
 }
@@ -382,7 +382,8 @@ static void mset_writer(struct worker *w)
             else if (way[i] == 7 && r.number != 0 && r.number != 1)
                 violation("MSETNX answered %ld", r.number);
             else if (way[i] > 7 && r.number != 0 && r.number != MSET_KEYS)
-                violation("%s removed %ld of %d keys: half an MSET", way[i] == 8 ? "DEL" : "UNLINK", r.number, MSET_KEYS);
+                violation("%s removed %ld of %d keys: half an MSET", way[i] == 8 ? "DEL" : "UNLINK",
+                          r.number, MSET_KEYS);
         }
     }
     conn_close(&c);
@@ -396,7 +397,11 @@ static void mset_reader(struct worker *w)
         int way[MSET_BATCH], batch = roll(w, 2) ? MSET_BATCH : 1;
         for (int i = 0; i < batch; i++) {
             way[i] = (int)roll(w, 6);
-            put_group(&c, way[i] == 0 ? "EXISTS" : way[i] == 1 ? "TOUCH" : "MGET", (int)roll(w, MSET_GROUPS), 0);
+            put_group(&c,
+                      way[i] == 0   ? "EXISTS"
+                      : way[i] == 1 ? "TOUCH"
+                                    : "MGET",
+                      (int)roll(w, MSET_GROUPS), 0);
         }
         flush(&c);
         w->operations += (unsigned long)batch;
@@ -404,7 +409,8 @@ static void mset_reader(struct worker *w)
             if (way[i] < 2) {
                 long count = next_number(&c);
                 if (count != 0 && count != MSET_KEYS)
-                    violation("%s counted %ld of %d keys", way[i] ? "TOUCH" : "EXISTS", count, MSET_KEYS);
+                    violation("%s counted %ld of %d keys", way[i] ? "TOUCH" : "EXISTS", count,
+                              MSET_KEYS);
                 continue;
             }
             struct reply head = next(&c);
@@ -416,7 +422,8 @@ static void mset_reader(struct worker *w)
             for (int k = 1; k < MSET_KEYS; k++) {
                 long value = next_number(&c);
                 if (value != first)
-                    violation("MGET saw %ld at key 0 and %ld at key %d: half an MSET", first, value, k);
+                    violation("MGET saw %ld at key 0 and %ld at key %d: half an MSET", first, value,
+                              k);
             }
         }
     }
@@ -431,11 +438,9 @@ static void rename_setup(void)
 {
     struct conn c;
     conn_open(&c);
-    for (int t = 0; t < TOKENS; t++)
-        put(&c, "SET slot:%d %d", t, t + 1);
+    for (int t = 0; t < TOKENS; t++) put(&c, "SET slot:%d %d", t, t + 1);
     flush(&c);
-    for (int t = 0; t < TOKENS; t++)
-        expect_ok(&c);
+    for (int t = 0; t < TOKENS; t++) expect_ok(&c);
     conn_close(&c);
 }
 
@@ -452,14 +457,16 @@ static void rename_mover(struct worker *w)
         w->operations += (unsigned long)batch;
         for (int i = 0; i < batch && !c.broken; i++) {
             char *line = read_line(&c);
-            if (line && strcmp(line, ":1") && strcmp(line, ":0") && strcmp(line, "-ERR no such key"))
+            if (line && strcmp(line, ":1") && strcmp(line, ":0") &&
+                strcmp(line, "-ERR no such key"))
                 violation("RENAMENX answered %s", line);
         }
     }
     conn_close(&c);
 }
 
-// Moves its own token about by RENAME and COPY; nobody else touches its keys, so every reply is known.
+// Moves its own token about by RENAME and COPY; nobody else touches its keys, so every reply is
+// known.
 static void rename_private(struct worker *w)
 {
     struct conn c;
@@ -494,8 +501,7 @@ static void check_tokens(struct conn *c, const char *when)
 {
     char line[2048];
     int at = sprintf(line, "MGET");
-    for (int s = 0; s < SLOTS; s++)
-        at += sprintf(line + at, " slot:%d", s);
+    for (int s = 0; s < SLOTS; s++) at += sprintf(line + at, " slot:%d", s);
     put(c, "%s", line);
     flush(c);
     next(c);
@@ -508,8 +514,7 @@ static void check_tokens(struct conn *c, const char *when)
             seen[token]++;
     }
     for (int t = 1; t <= TOKENS && !c->broken; t++)
-        if (seen[t] != 1)
-            violation("%s: token %d is there %d times", when, t, seen[t]);
+        if (seen[t] != 1) violation("%s: token %d is there %d times", when, t, seen[t]);
 }
 
 static void rename_watcher(struct worker *w)
@@ -545,12 +550,10 @@ static void copy_counter(struct worker *w)
     struct conn c;
     conn_open(&c);
     while (!atomic_load(&stop_now) && !c.broken) {
-        for (int i = 0; i < COPIES; i++)
-            put(&c, "INCR from:%d", i);
+        for (int i = 0; i < COPIES; i++) put(&c, "INCR from:%d", i);
         flush(&c);
         w->operations += COPIES;
-        for (int i = 0; i < COPIES; i++)
-            next_number(&c);
+        for (int i = 0; i < COPIES; i++) next_number(&c);
     }
     conn_close(&c);
 }
@@ -565,8 +568,7 @@ static void copy_copier(struct worker *w)
             put(&c, "COPY from:%d to:%d REPLACE", (first + i) % COPIES, (first + i) % COPIES);
         flush(&c);
         w->operations += 4;
-        for (int i = 0; i < 4; i++)
-            next_number(&c);
+        for (int i = 0; i < 4; i++) next_number(&c);
     }
     conn_close(&c);
 }
@@ -576,8 +578,7 @@ static void copy_reader(struct worker *w)
     struct conn c;
     conn_open(&c);
     long last[COPIES];
-    for (int i = 0; i < COPIES; i++)
-        last[i] = -1; // missing
+    for (int i = 0; i < COPIES; i++) last[i] = -1; // missing
     while (!atomic_load(&stop_now) && !c.broken) {
         int i = (int)roll(w, COPIES);
         bool one_instant = roll(w, 2);
@@ -589,14 +590,11 @@ static void copy_reader(struct worker *w)
         }
         flush(&c);
         w->operations += 2;
-        if (one_instant)
-            next(&c);
+        if (one_instant) next(&c);
         long to = next_number(&c), from = next_number(&c);
-        if (to > from)
-            violation("the copy is %ld, then the counter is %ld", to, from);
+        if (to > from) violation("the copy is %ld, then the counter is %ld", to, from);
         // Copiers race, but each COPY takes its value at its own instant: the copy never goes back.
-        if (to < last[i] && !c.broken)
-            violation("the copy went back from %ld to %ld", last[i], to);
+        if (to < last[i] && !c.broken) violation("the copy went back from %ld to %ld", last[i], to);
         last[i] = to;
     }
     conn_close(&c);
@@ -630,8 +628,7 @@ static void cut_command(struct worker *w, struct conn *c, struct model *m, char 
     case 0:
     case 1: {
         int len = roll(w, 20) ? (int)roll(w, 40) + 1 : (int)roll(w, CUT_VALUE - 1) + 1;
-        for (int i = 0; i < len; i++)
-            m->value[a][i] = (char)('a' + roll(w, 26));
+        for (int i = 0; i < len; i++) m->value[a][i] = (char)('a' + roll(w, 26));
         m->len[a] = len;
         put(c, "SET cut:%d:%d %.*s", me, a, len, m->value[a]);
         *want += sprintf(*want, "+OK\r\n");
@@ -686,8 +683,7 @@ static void cut_exchange(struct worker *w, struct conn *c, const char *want, siz
         if (sent == piece_end && sent < c->out_len) {
             size_t most = roll(w, 3) ? 200 : roll(w, 2) ? 3 : 20000;
             piece_end += 1 + roll(w, most);
-            if (piece_end > c->out_len)
-                piece_end = c->out_len;
+            if (piece_end > c->out_len) piece_end = c->out_len;
         }
         struct pollfd p = {.fd = c->fd, .events = POLLIN | (sent < c->out_len ? POLLOUT : 0)};
         if (poll(&p, 1, READ_TIMEOUT_S * 1000) <= 0) {
@@ -706,7 +702,8 @@ static void cut_exchange(struct worker *w, struct conn *c, const char *want, siz
                 c->broken = true;
                 return;
             }
-            if (n > 0 && ((size_t)n > want_len - got || memcmp(c->in, want + got, (size_t)n) != 0)) {
+            if (n > 0 &&
+                ((size_t)n > want_len - got || memcmp(c->in, want + got, (size_t)n) != 0)) {
                 violation("other replies than expected near byte %zu of %zu", got, want_len);
                 c->broken = true;
                 return;
@@ -723,13 +720,11 @@ static void cuts_client(struct worker *w)
     struct model *m = calloc(1, sizeof(*m));
     char *want = malloc(BUFFER_BYTES * 4);
     conn_open(&c);
-    for (int k = 0; k < CUT_KEYS; k++)
-        m->len[k] = -1;
+    for (int k = 0; k < CUT_KEYS; k++) m->len[k] = -1;
     while (!atomic_load(&stop_now) && !c.broken) {
         char *end = want;
         int commands = 1 + (int)roll(w, CUT_COMMANDS);
-        for (int i = 0; i < commands; i++)
-            cut_command(w, &c, m, &end);
+        for (int i = 0; i < commands; i++) cut_command(w, &c, m, &end);
         cut_exchange(w, &c, want, (size_t)(end - want));
         w->operations += (unsigned long)commands;
     }
@@ -740,8 +735,8 @@ static void cuts_client(struct worker *w)
 
 // ---- kill
 
-// Dies in the middle: of a command, with replies unread, by RST or in order. Multi-key commands that meet and
-// split are under way when it happens.
+// Dies in the middle: of a command, with replies unread, by RST or in order. Multi-key commands
+// that meet and split are under way when it happens.
 static void kill_client(struct worker *w)
 {
     while (!atomic_load(&stop_now)) {
@@ -760,7 +755,8 @@ static void kill_client(struct worker *w)
             }
         }
         size_t len = roll(w, 2) ? c.out_len : 1 + roll(w, c.out_len);
-        if (!c.broken && send(c.fd, c.out, len, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+        if (!c.broken && send(c.fd, c.out, len, MSG_NOSIGNAL) < 0 && errno != EPIPE &&
+            errno != ECONNRESET)
             violation("send: %s", strerror(errno));
         struct timeval moment = {.tv_usec = 2000};
         setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
@@ -783,13 +779,10 @@ static void kill_setup(void)
     memset(value, 'x', sizeof(value) - 1);
     struct conn c;
     conn_open(&c);
-    for (int i = 0; i < 4; i++)
-        put(&c, "SET killbig:%d %s", i, value);
-    for (int i = 0; i < 101; i++)
-        put(&c, "SET kill:%d v", i);
+    for (int i = 0; i < 4; i++) put(&c, "SET killbig:%d %s", i, value);
+    for (int i = 0; i < 101; i++) put(&c, "SET kill:%d v", i);
     flush(&c);
-    for (int i = 0; i < 105; i++)
-        expect_ok(&c);
+    for (int i = 0; i < 105; i++) expect_ok(&c);
     conn_close(&c);
 }
 
@@ -808,7 +801,10 @@ static const struct test {
 } tests[] = {
     {"flags", NULL, {{flags_producer, 2}, {flags_consumer, 6}, {flags_after_reply, 2}}, NULL},
     {"mset", NULL, {{mset_writer, 4}, {mset_reader, 6}}, NULL},
-    {"rename", rename_setup, {{rename_mover, 4}, {rename_private, 4}, {rename_watcher, 3}}, rename_check},
+    {"rename",
+     rename_setup,
+     {{rename_mover, 4}, {rename_private, 4}, {rename_watcher, 3}},
+     rename_check},
     {"copy", NULL, {{copy_counter, 2}, {copy_copier, 3}, {copy_reader, 5}}, NULL},
     {"cuts", NULL, {{cuts_client, 10}}, NULL},
     {"kill", kill_setup, {{kill_client, 8}}, NULL},
@@ -819,8 +815,7 @@ static void *run_worker(void *argument)
     struct worker *w = argument;
     w->run(w);
     atomic_fetch_add(&total_operations, w->operations);
-    if (w->operations == 0)
-        violation("worker %d got nowhere", w->number);
+    if (w->operations == 0) violation("worker %d got nowhere", w->number);
     return NULL;
 }
 
@@ -828,21 +823,22 @@ static void run_test(const struct test *test, double seconds, uint64_t seed)
 {
     struct worker workers[MAX_THREADS] = {0};
     int count = 0;
-    if (test->setup)
-        test->setup();
+    if (test->setup) test->setup();
     for (const struct role *role = test->roles; role < test->roles + 4 && role->run; role++)
         for (int i = 0; i < role->threads; i++, count++)
-            workers[count] = (struct worker){.number = count, .run = role->run, .dice = (seed + 1) * 0x9e3779b97f4a7c15u + (uint64_t)count * 7919 + 1};
+            workers[count] = (struct worker){.number = count,
+                                             .run = role->run,
+                                             .dice = (seed + 1) * 0x9e3779b97f4a7c15u +
+                                                     (uint64_t)count * 7919 + 1};
     for (int i = 0; i < count; i++)
         pthread_create(&workers[i].thread, NULL, run_worker, &workers[i]);
     struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-    for (double waited = 0; waited < seconds && atomic_load(&violations) < MAX_REPORTS; waited += 0.01)
+    for (double waited = 0; waited < seconds && atomic_load(&violations) < MAX_REPORTS;
+         waited += 0.01)
         nanosleep(&pause, NULL);
     atomic_store(&stop_now, true);
-    for (int i = 0; i < count; i++)
-        pthread_join(workers[i].thread, NULL);
-    if (test->check)
-        test->check();
+    for (int i = 0; i < count; i++) pthread_join(workers[i].thread, NULL);
+    if (test->check) test->check();
 }
 
 int main(int argc, char **argv)
@@ -864,7 +860,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         if (strcmp(tests[i].name, argv[1]) == 0) {
             run_test(&tests[i], seconds, seed);
-            printf("%s: %lu operations, %u violations\n", argv[1], atomic_load(&total_operations), atomic_load(&violations));
+            printf("%s: %lu operations, %u violations\n", argv[1], atomic_load(&total_operations),
+                   atomic_load(&violations));
             return atomic_load(&violations) != 0;
         }
     fprintf(stderr, "no test %s\n", argv[1]);

@@ -14,6 +14,7 @@ the reason to skip. Tests run in worker processes (--jobs); each keeps a few ser
 them out again and again. A test's servers are examined after it: a crash or a sanitizer's report
 fails the test. The last line is always `N passed, N failed`.
 """
+
 import argparse
 import collections
 import importlib
@@ -26,23 +27,35 @@ import signal
 import sys
 import time
 import traceback
-import zlib
 
 DEBIAN_PYTHON = "/usr/bin/python3"
-if __name__ == "__main__" and os.path.exists(DEBIAN_PYTHON) \
-        and os.path.realpath(sys.executable) != os.path.realpath(DEBIAN_PYTHON):
-    os.execv(DEBIAN_PYTHON, [DEBIAN_PYTHON] + sys.argv)     # the one that has Debian's redis-py
+if (
+    __name__ == "__main__"
+    and os.path.exists(DEBIAN_PYTHON)
+    and os.path.realpath(sys.executable) != os.path.realpath(DEBIAN_PYTHON)
+):
+    os.execv(DEBIAN_PYTHON, [DEBIAN_PYTHON] + sys.argv)  # the one that has Debian's redis-py
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 if __name__ == "__main__":
-    sys.modules["runner"] = sys.modules["__main__"]         # test modules import this very instance
+    sys.modules["runner"] = sys.modules["__main__"]  # test modules import this very instance
 
-from harness import (Conn, Failure, PATIENCE, SCALE, STANDIN, Server, check, check_equal,  # noqa: E402
-                     check_match, wait_for)
+from harness import (
+    Conn,
+    Failure,
+    PATIENCE,
+    SCALE,
+    STANDIN,
+    Server,
+    check,
+    check_equal,  # noqa: E402
+    check_match,
+    wait_for,
+)
 
 REGISTRY = []
 IGNORED_BY_STANDIN = ("threads", "io", "uring_level")
-MAX_SHARED_SERVERS = 4      # per worker: each costs threads and memory, starting one costs 50 ms
+MAX_SHARED_SERVERS = 4  # per worker: each costs threads and memory, starting one costs 50 ms
 
 
 class Skip(Exception):
@@ -63,14 +76,18 @@ class Test:
 
 def test(sentence, timeout=60, alone=False, needs=None, **matrix):
     """Register a test, once for each combination of the matrix."""
+
     def register(function):
         axes = dict(matrix)
         if STANDIN:
             axes = {k: (v[:1] if k in IGNORED_BY_STANDIN else v) for k, v in axes.items()}
         for values in itertools.product(*axes.values()):
             params = dict(zip(axes, values))
-            REGISTRY.append(Test(function.__module__, sentence, function, params, timeout, alone, needs))
+            REGISTRY.append(
+                Test(function.__module__, sentence, function, params, timeout, alone, needs)
+            )
         return function
+
     return register
 
 
@@ -137,7 +154,9 @@ class Context:
 
     def redis(self, **options):
         """The shared oracle, emptied."""
-        return self._shared(lambda: Server.redis(**options), ("redis", str(sorted(options.items()))))
+        return self._shared(
+            lambda: Server.redis(**options), ("redis", str(sorted(options.items())))
+        )
 
     def own_gyre(self, threads=1, io="uring", **options):
         """A Gyre of the test's own; stopped (and its exit checked) at the end unless the test does."""
@@ -148,8 +167,11 @@ class Context:
         return server
 
     def connect(self, server, resp=2, **options):
-        conn = server.connect(resp=resp, **options) if isinstance(server, Server) \
+        conn = (
+            server.connect(resp=resp, **options)
+            if isinstance(server, Server)
             else Conn(server, resp=resp, **options)
+        )
         self.conns.append(conn)
         return conn
 
@@ -169,7 +191,7 @@ class Context:
             except (Failure, OSError) as failure:
                 trouble.append(str(failure))
                 failed = True
-            if failed:              # whatever state it is in, the next test gets a new one
+            if failed:  # whatever state it is in, the next test gets a new one
                 self.pool.drop(server)
         for server in self.owned:
             try:
@@ -177,8 +199,10 @@ class Context:
                     server.check_health()
                     server.stop() if not failed else server.kill()
                 elif not server.ended:
-                    raise Failure(f"the server died with status {server.process.returncode}\n"
-                                  + server.log_tail(80))
+                    raise Failure(
+                        f"the server died with status {server.process.returncode}\n"
+                        + server.log_tail(80)
+                    )
                 server.remove()
             except Failure as failure:
                 trouble.append(str(failure))
@@ -196,6 +220,7 @@ def run_one(item, pool, seed):
 
     def too_late(*_):
         raise TestTimeout()
+
     signal.signal(signal.SIGALRM, too_late)
     signal.setitimer(signal.ITIMER_REAL, item.timeout * PATIENCE * max(1.0, SCALE))
     status, text = "ok", ""
@@ -263,7 +288,8 @@ class Workers:
                 self._give(w, todo)
             while any(w["deadline"] for w in workers):
                 ready = multiprocessing.connection.wait(
-                    [w["pipe"] for w in workers if w["deadline"]], timeout=1)
+                    [w["pipe"] for w in workers if w["deadline"]], timeout=1
+                )
                 for i, w in enumerate(workers):
                     if w["pipe"] in ready:
                         try:
@@ -312,23 +338,34 @@ def discover():
         if name.startswith("test_") and name.endswith(".py"):
             importlib.import_module(name[:-3])
     # Tests that can share a server run next to one another.
-    REGISTRY.sort(key=lambda t: (t.alone, t.module, str(t.params.get("io", "")), t.params.get("threads", 0)))
+    REGISTRY.sort(
+        key=lambda t: (t.alone, t.module, str(t.params.get("io", "")), t.params.get("threads", 0))
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description="Gyre's integration tests")
-    parser.add_argument("--filter", action="append", default=[], help="regular expression on a test's name")
-    parser.add_argument("--exclude", action="append", default=[], help="regular expression of tests to leave out")
+    parser.add_argument(
+        "--filter", action="append", default=[], help="regular expression on a test's name"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], help="regular expression of tests to leave out"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--seed", default=None, help="for everything random (default: a new one, printed)")
+    parser.add_argument(
+        "--seed", default=None, help="for everything random (default: a new one, printed)"
+    )
     parser.add_argument("--failures-only", action="store_true", help="print only tests that fail")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else str(random.SystemRandom().randrange(1 << 32))
     discover()
-    chosen = [i for i, t in enumerate(REGISTRY)
-              if all(re.search(f, t.name) for f in args.filter)
-              and not any(re.search(x, t.name) for x in args.exclude)]
+    chosen = [
+        i
+        for i, t in enumerate(REGISTRY)
+        if all(re.search(f, t.name) for f in args.filter)
+        and not any(re.search(x, t.name) for x in args.exclude)
+    ]
     if args.list:
         for i in chosen:
             print(REGISTRY[i].name)
@@ -373,4 +410,5 @@ def main():
 
 if __name__ == "__main__":
     import multiprocessing.connection
+
     sys.exit(main())

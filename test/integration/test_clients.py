@@ -4,6 +4,7 @@
 GYRE_VENV names a virtual environment with the newest redis-py (and hiredis) from PyPI; without it those
 tests are skipped. Debian's redis-py is always there.
 """
+
 import os
 import re
 import subprocess
@@ -19,18 +20,34 @@ MATRIX = dict(threads=(1, 4), io=("uring", "poll"))
 def run(*argv, data=None, timeout=40, status=0):
     """Run a program; its output as text. Failure on another exit status."""
     try:
-        done = subprocess.run([str(a) for a in argv], input=data, stdin=subprocess.DEVNULL if data is None else None,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout * PATIENCE)
+        done = subprocess.run(
+            [str(a) for a in argv],
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout * PATIENCE,
+        )
     except subprocess.TimeoutExpired as late:
-        raise Failure(f"{' '.join(map(str, argv))} did not end; so far:\n{(late.stdout or b'')[-2000:]!r}") from None
+        raise Failure(
+            f"{' '.join(map(str, argv))} did not end; so far:\n{(late.stdout or b'')[-2000:]!r}"
+        ) from None
     text = done.stdout.decode("utf-8", "replace")
-    check(status is None or done.returncode == status, f"{' '.join(map(str, argv))} ended with {done.returncode}:\n{text[-3000:]}")
+    check(
+        status is None or done.returncode == status,
+        f"{' '.join(map(str, argv))} ended with {done.returncode}:\n{text[-3000:]}",
+    )
     return text
 
 
 def run_for(seconds, *argv):
     """Run a program that does not end by itself; its output as text."""
-    process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [str(a) for a in argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -46,9 +63,15 @@ def cli_plain(t, threads, io):
     t.equal(run(CLI, "-p", port, "--no-raw", "GET", "k"), '"a b"\n')
     t.equal(run(CLI, "-p", port, "--no-raw", "GET", "nope"), "(nil)\n")
     t.equal(run(CLI, "-p", port, "--no-raw", "MGET", "k", "nope"), '1) "a b"\n2) (nil)\n')
-    t.equal(run(CLI, "-p", port, "--no-raw", "INCR", "k"), "(error) ERR value is not an integer or out of range\n")
+    t.equal(
+        run(CLI, "-p", port, "--no-raw", "INCR", "k"),
+        "(error) ERR value is not an integer or out of range\n",
+    )
     t.equal(run(CLI, "-3", "-p", port, "--no-raw", "GET", "nope"), "(nil)\n")
-    t.match(run(CLI, "-3", "-p", port, "--no-raw", "HELLO"), r'1# "server" => "redis"\n2# "version" => "7\.[\d.]+"\n3# "proto" => \(integer\) 3')
+    t.match(
+        run(CLI, "-3", "-p", port, "--no-raw", "HELLO"),
+        r'1# "server" => "redis"\n2# "version" => "7\.[\d.]+"\n3# "proto" => \(integer\) 3',
+    )
     t.match(run(CLI, "-3", "-p", port, "INFO", "server"), r"^# Server\r?\nredis_version:7\.")
     t.equal(run(CLI, "-p", port, "-n", "5", "SET", "five", "v"), "OK\n")
     t.equal(run(CLI, "-p", port, "-n", "5", "DBSIZE"), "1\n")
@@ -56,14 +79,22 @@ def cli_plain(t, threads, io):
     t.equal(run(CLI, "-p", port, "GET", "stdin"), "from stdin\n")
     t.equal(run(CLI, "-p", port, "-r", "3", "INCR", "n"), "1\n2\n3\n")
     t.equal(run(CLI, "-p", port, "--json", "-3", "MGET", "k", "nope"), '["a b",null]\n')
-    t.equal(run(CLI, "-p", port, "-e", "GETT", "k", status=1).startswith("ERR unknown command"), True)
+    t.equal(
+        run(CLI, "-p", port, "-e", "GETT", "k", status=1).startswith("ERR unknown command"), True
+    )
 
 
 @test("redis-cli: its interactive loop, which starts with COMMAND DOCS", **MATRIX)
 def cli_interactive(t, threads, io):
     port = t.gyre(threads=threads, io=io).port
     for flags in ((), ("-3",)):
-        out = run(CLI, "-p", port, *flags, data=b"set k v\nget k\nselect 3\nget k\nhello 3\nhello 2\nget k\nhelp set\nping\nquit\n")
+        out = run(
+            CLI,
+            "-p",
+            port,
+            *flags,
+            data=b"set k v\nget k\nselect 3\nget k\nhello 3\nhello 2\nget k\nhelp set\nping\nquit\n",
+        )
         t.match(out, r"OK\nv\nOK\n")
         t.match(out, r"PONG\n")
         t.match(re.sub(r"\x1b\[[0-9;]*m", "", out), r"SET key value \[NX\|XX\] \[GET\]")
@@ -73,10 +104,17 @@ def cli_interactive(t, threads, io):
 def cli_pipe(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     count = 30000
-    data = b"".join(encode("SET", f"key:{i}", f"value:{i}") for i in range(count)) + b"SET inline yes\r\n" + encode("INCR", "inline")
+    data = (
+        b"".join(encode("SET", f"key:{i}", f"value:{i}") for i in range(count))
+        + b"SET inline yes\r\n"
+        + encode("INCR", "inline")
+    )
     out = run(CLI, "-p", server.port, "--pipe", data=data, status=1)
     t.match(out, rf"errors: 1, replies: {count + 2}\n")
-    t.match(run(CLI, "-p", server.port, "--pipe", data=data[:data.index(b"SET inline")]), rf"errors: 0, replies: {count}\n")
+    t.match(
+        run(CLI, "-p", server.port, "--pipe", data=data[: data.index(b"SET inline")]),
+        rf"errors: 0, replies: {count}\n",
+    )
     t.equal(t.connect(server).cmd("DBSIZE"), R(":", count + 1))
     t.equal(t.connect(server).cmd("GET", f"key:{count - 1}"), bulk(f"value:{count - 1}"))
 
@@ -85,14 +123,23 @@ def cli_pipe(t, threads, io):
 def cli_scans(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     conn = t.connect(server)
-    conn.pipeline([("SET", f"key:{i}", "v" * (i % 50 + 1)) for i in range(2000)] + [("SET", "biggest", "x" * 5000)])
+    conn.pipeline(
+        [("SET", f"key:{i}", "v" * (i % 50 + 1)) for i in range(2000)]
+        + [("SET", "biggest", "x" * 5000)]
+    )
     out = run(CLI, "-p", server.port, "--bigkeys")
     t.match(out, r"Sampled 2001 keys in the keyspace!")
     t.match(out, r"Biggest string found .*biggest.* has 5000 bytes")
-    t.match(run(CLI, "-p", server.port, "--memkeys"), r'Biggest string found .*biggest')
+    t.match(run(CLI, "-p", server.port, "--memkeys"), r"Biggest string found .*biggest")
     t.equal(len(set(run(CLI, "-p", server.port, "--scan").split())), 2001)
-    t.equal(sorted(set(run(CLI, "-p", server.port, "--scan", "--pattern", "key:199?").split())), [f"key:199{i}" for i in range(10)])
-    t.match(run(CLI, "-p", server.port, "--hotkeys", status=None), r"An LFU maxmemory policy is not selected")
+    t.equal(
+        sorted(set(run(CLI, "-p", server.port, "--scan", "--pattern", "key:199?").split())),
+        [f"key:199{i}" for i in range(10)],
+    )
+    t.match(
+        run(CLI, "-p", server.port, "--hotkeys", status=None),
+        r"An LFU maxmemory policy is not selected",
+    )
 
 
 @test("redis-cli --latency and --stat run", alone=True, **MATRIX)
@@ -102,25 +149,68 @@ def cli_monitors(t, threads, io):
     t.match(out, r"^\d+ \d+ [\d.]+ \d+")
     out = run_for(2.5, "/usr/bin/stdbuf", "-oL", CLI, "-p", server.port, "--stat", "-i", "0.5")
     t.match(out, r"keys +mem +clients +blocked +requests +connections")
-    t.check(len(re.findall(r"^0 +\S+ +\d+ +0 +\d+ \(\+\d+\) +\d+", out, re.M)) >= 3, f"--stat printed:\n{out}")
+    t.check(
+        len(re.findall(r"^0 +\S+ +\d+ +0 +\d+ \(\+\d+\) +\d+", out, re.M)) >= 3,
+        f"--stat printed:\n{out}",
+    )
 
 
 @test("redis-cli with a password", **MATRIX)
 def cli_auth(t, threads, io):
     server = t.own_gyre(threads=threads, io=io, requirepass="secret")
     t.equal(run(CLI, "-p", server.port, "--no-auth-warning", "-a", "secret", "PING"), "PONG\n")
-    t.equal(run(CLI, "-p", server.port, "--no-auth-warning", "-a", "secret", "--user", "default", "-3", "PING"), "PONG\n")
-    t.match(run(CLI, "-p", server.port, "--no-auth-warning", "-a", "wrong", "PING", status=None), r"WRONGPASS.*NOAUTH|NOAUTH")
+    t.equal(
+        run(
+            CLI,
+            "-p",
+            server.port,
+            "--no-auth-warning",
+            "-a",
+            "secret",
+            "--user",
+            "default",
+            "-3",
+            "PING",
+        ),
+        "PONG\n",
+    )
+    t.match(
+        run(CLI, "-p", server.port, "--no-auth-warning", "-a", "wrong", "PING", status=None),
+        r"WRONGPASS.*NOAUTH|NOAUTH",
+    )
     t.match(run(CLI, "-p", server.port, "PING", status=None), r"NOAUTH Authentication required")
 
 
-@test("redis-benchmark runs its tests", flags=((), ("-P", "16"), ("-3",), ("-3", "-P", "16")), **MATRIX)
+@test(
+    "redis-benchmark runs its tests",
+    flags=((), ("-P", "16"), ("-3",), ("-3", "-P", "16")),
+    **MATRIX,
+)
 def benchmark(t, flags, threads, io):
     server = t.gyre(threads=threads, io=io)
-    out = run(BENCHMARK, "-p", server.port, "-q", "--csv", "-n", "20000", "-c", "20", "-r", "1000",
-              "-t", "set,get,incr,mset,ping", *flags, timeout=60)
+    out = run(
+        BENCHMARK,
+        "-p",
+        server.port,
+        "-q",
+        "--csv",
+        "-n",
+        "20000",
+        "-c",
+        "20",
+        "-r",
+        "1000",
+        "-t",
+        "set,get,incr,mset,ping",
+        *flags,
+        timeout=60,
+    )
     rows = dict(re.findall(r'^"([^"]+)","([\d.]+)"', out, re.M))
-    t.equal(sorted(rows), ["GET", "INCR", "MSET (10 keys)", "PING_INLINE", "PING_MBULK", "SET"], f"rows of\n{out}")
+    t.equal(
+        sorted(rows),
+        ["GET", "INCR", "MSET (10 keys)", "PING_INLINE", "PING_MBULK", "SET"],
+        f"rows of\n{out}",
+    )
     t.check(all(float(v) > 0 for v in rows.values()), out)
     t.check("error" not in out.lower(), out)
     t.check(t.connect(server).cmd("DBSIZE").value > 900, "the keys are there")
@@ -129,20 +219,48 @@ def benchmark(t, flags, threads, io):
 @test("redis-benchmark over many threads and connections, and any command", **MATRIX)
 def benchmark_more(t, threads, io):
     server = t.gyre(threads=threads, io=io)
-    run(BENCHMARK, "-p", server.port, "-q", "-n", "20000", "-c", "100", "--threads", "2", "-t", "set,get", "-P", "4")
-    out = run(BENCHMARK, "-p", server.port, "-q", "-n", "5000", "-r", "100", "mget", "a:__rand_int__", "b:__rand_int__", "c:__rand_int__")
+    run(
+        BENCHMARK,
+        "-p",
+        server.port,
+        "-q",
+        "-n",
+        "20000",
+        "-c",
+        "100",
+        "--threads",
+        "2",
+        "-t",
+        "set,get",
+        "-P",
+        "4",
+    )
+    out = run(
+        BENCHMARK,
+        "-p",
+        server.port,
+        "-q",
+        "-n",
+        "5000",
+        "-r",
+        "100",
+        "mget",
+        "a:__rand_int__",
+        "b:__rand_int__",
+        "c:__rand_int__",
+    )
     t.match(out, r"requests per second")
 
 
 # Run with any redis-py (its own interpreter): argv = port, protocol.
-REDIS_PY = textwrap.dedent('''
+REDIS_PY = textwrap.dedent("""
     import sys, threading, redis
     port, protocol = int(sys.argv[1]), int(sys.argv[2])
     options = {"protocol": protocol} if protocol else {}
     if protocol and "." in redis.__version__ and int(redis.__version__.split(".")[0]) < 5:
         options = {}
     r = redis.Redis(port=port, client_name="tester", db=1, **options)
-    assert r.ping() is True
+    assert r.ping() is True and r.flushall() is True
     assert r.set("k", "v") is True and r.get("k") == b"v"
     assert r.set("k", "w", nx=True) is None
     assert r.set("k", "w", get=True) == b"v"
@@ -195,9 +313,9 @@ REDIS_PY = textwrap.dedent('''
     assert r.flushall() is True and r.dbsize() == 0
     r.close()
     print("fine", redis.__version__)
-''')
+""")
 
-ASYNC_REDIS_PY = textwrap.dedent('''
+ASYNC_REDIS_PY = textwrap.dedent("""
     import asyncio, sys
     import redis.asyncio as redis
     port, protocol = int(sys.argv[1]), int(sys.argv[2])
@@ -215,7 +333,7 @@ ASYNC_REDIS_PY = textwrap.dedent('''
         await (r.aclose() if hasattr(r, "aclose") else r.close())
         print("fine")
     asyncio.run(main())
-''')
+""")
 
 
 def venv_python():
@@ -246,16 +364,26 @@ def redis_py_new(t, protocol, threads, io):
     server = t.gyre(threads=threads, io=io)
     run_python(venv_python(), REDIS_PY, server.port, protocol)
     run_python(venv_python(), ASYNC_REDIS_PY, server.port, protocol)
-    run_python(venv_python(), REDIS_PY, server.port, 0)     # its own default
+    run_python(venv_python(), REDIS_PY, server.port, 0)  # its own default
 
 
 @test("hiredis-py parses every reply of a pipeline", **MATRIX)
 def hiredis_py(t, threads, io):
     import hiredis
+
     conn = t.connect(t.gyre(threads=threads, io=io))
     reader = hiredis.Reader()
-    conn.send(encode("SET", "k", "v") + encode("GET", "k") + encode("GET", "nope") + encode("MGET", "k", "nope") + encode("INCR", "k")
-              + encode("DBSIZE") + encode("CONFIG", "GET", "maxclients") + encode("COMMAND") + encode("PING"))
+    conn.send(
+        encode("SET", "k", "v")
+        + encode("GET", "k")
+        + encode("GET", "nope")
+        + encode("MGET", "k", "nope")
+        + encode("INCR", "k")
+        + encode("DBSIZE")
+        + encode("CONFIG", "GET", "maxclients")
+        + encode("COMMAND")
+        + encode("PING")
+    )
     got = []
     while len(got) < 9:
         reader.feed(conn.sock.recv(100000))
@@ -268,16 +396,21 @@ def hiredis_py(t, threads, io):
 
 # ---- handshakes (CLIENTS.md 1.1): each command and what must come back, as a pattern on the raw bytes
 
+
 def hello_bytes(proto):
     head = {2: rb"\*14\r\n", 3: rb"%7\r\n"}[proto]
-    return head + rb"\$6\r\nserver\r\n\$5\r\nredis\r\n\$7\r\nversion\r\n\$\d\r\n7\.\d+\.\d+\r\n\$5\r\nproto\r\n:%d\r\n" % proto \
+    return (
+        head
+        + rb"\$6\r\nserver\r\n\$5\r\nredis\r\n\$7\r\nversion\r\n\$\d\r\n7\.\d+\.\d+\r\n\$5\r\nproto\r\n:%d\r\n"
+        % proto
         + rb"\$2\r\nid\r\n:\d+\r\n\$4\r\nmode\r\n\$10\r\nstandalone\r\n\$4\r\nrole\r\n\$6\r\nmaster\r\n\$7\r\nmodules\r\n\*0\r\n"
+    )
 
 
 YES = rb"\+OK\r\n"
 ERROR = rb"-[^\r\n]+\r\n"
 ERR = rb"-ERR [^\r\n]+\r\n"
-NEW = ERR if STANDIN else YES       # CLIENT SETINFO and NO-TOUCH came with 7.2
+NEW = ERR if STANDIN else YES  # CLIENT SETINFO and NO-TOUCH came with 7.2
 VERBATIM = rb"=\d+\r\ntxt:# Server\r\nredis_version:7\.[^$]*loading:0\r\n.*\r\n"
 BULK_INFO = rb"\$\d+\r\n# Server\r\nredis_version:7\..*loading:0\r\n.*\r\n"
 NULL = rb"_\r\n"
@@ -285,67 +418,210 @@ NIL = rb"\$-1\r\n"
 
 # name: (needs a password, [(command, pattern), ...])
 HANDSHAKES = {
-    "redis-py 8": (False, [
-        ("HELLO 3", hello_bytes(3)), ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", ERR),
-        ("CLIENT SETNAME n", YES), ("CLIENT SETINFO LIB-NAME redis-py", NEW), ("CLIENT SETINFO LIB-VER 8.0.0", NEW), ("SELECT 2", YES)]),
-    "redis-py 8 with a password": (True, [
-        ("HELLO 3 AUTH default secret", hello_bytes(3)), ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-fqdn", ERR),
-        ("CLIENT SETINFO LIB-NAME redis-py(django_v6.1)", NEW), ("CLIENT SETINFO LIB-VER 8.0.0", NEW), ("SELECT 1", YES)]),
-    "redis-py 5": (False, [
-        ("CLIENT SETNAME n", YES), ("CLIENT SETINFO LIB-NAME redis-py", NEW), ("CLIENT SETINFO LIB-VER 5.2.1", NEW), ("SELECT 3", YES)]),
-    "redis-py 5 with a password": (True, [
-        ("AUTH default secret", YES), ("CLIENT SETINFO LIB-NAME redis-py", NEW), ("CLIENT SETINFO LIB-VER 5.2.1", NEW)]),
-    "redis-py 4.3": (True, [("AUTH secret", YES), ("CLIENT SETNAME n", YES), ("SELECT 4", YES), ("PING", rb"\+PONG\r\n")]),
-    "redis-py's fallback for old servers": (True, [
-        ("AUTH a b c", rb"-ERR syntax error\r\n"), ("AUTH", rb"-ERR wrong number of arguments for 'auth' command\r\n"), ("AUTH secret", YES)]),
+    "redis-py 8": (
+        False,
+        [
+            ("HELLO 3", hello_bytes(3)),
+            ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", ERR),
+            ("CLIENT SETNAME n", YES),
+            ("CLIENT SETINFO LIB-NAME redis-py", NEW),
+            ("CLIENT SETINFO LIB-VER 8.0.0", NEW),
+            ("SELECT 2", YES),
+        ],
+    ),
+    "redis-py 8 with a password": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret", hello_bytes(3)),
+            ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-fqdn", ERR),
+            ("CLIENT SETINFO LIB-NAME redis-py(django_v6.1)", NEW),
+            ("CLIENT SETINFO LIB-VER 8.0.0", NEW),
+            ("SELECT 1", YES),
+        ],
+    ),
+    "redis-py 5": (
+        False,
+        [
+            ("CLIENT SETNAME n", YES),
+            ("CLIENT SETINFO LIB-NAME redis-py", NEW),
+            ("CLIENT SETINFO LIB-VER 5.2.1", NEW),
+            ("SELECT 3", YES),
+        ],
+    ),
+    "redis-py 5 with a password": (
+        True,
+        [
+            ("AUTH default secret", YES),
+            ("CLIENT SETINFO LIB-NAME redis-py", NEW),
+            ("CLIENT SETINFO LIB-VER 5.2.1", NEW),
+        ],
+    ),
+    "redis-py 4.3": (
+        True,
+        [
+            ("AUTH secret", YES),
+            ("CLIENT SETNAME n", YES),
+            ("SELECT 4", YES),
+            ("PING", rb"\+PONG\r\n"),
+        ],
+    ),
+    "redis-py's fallback for old servers": (
+        True,
+        [
+            ("AUTH a b c", rb"-ERR syntax error\r\n"),
+            ("AUTH", rb"-ERR wrong number of arguments for 'auth' command\r\n"),
+            ("AUTH secret", YES),
+        ],
+    ),
     "aioredis 1": (False, [("SELECT 5", YES), ("PING", rb"\+PONG\r\n")]),
-    "ioredis 6": (True, [
-        ("hello 3 AUTH default secret", hello_bytes(3)), ("select 6", YES), ("client setname x", YES),
-        ("client SETINFO LIB-VER 6.0.0", NEW), ("client SETINFO LIB-NAME ioredis", NEW), ("info", VERBATIM)]),
-    "BullMQ on ioredis": (False, [("hello 3", hello_bytes(3)), ("info", VERBATIM), ("info", VERBATIM), ("client setname bull:cXVldWU=", YES)]),
-    "node-redis 6": (True, [
-        ("HELLO 3 AUTH default secret SETNAME app", hello_bytes(3)), ("SELECT 7", YES), ("CLIENT SETINFO LIB-VER 6.3.0", NEW),
-        ("CLIENT SETINFO LIB-NAME node-redis", NEW), ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-ip", ERR),
-        ("CLIENT GETNAME", rb"\$3\r\napp\r\n")]),
-    "go-redis 9": (True, [
-        ("HELLO 3 AUTH default secret SETNAME go", hello_bytes(3)), ("SELECT 8", YES), ("READONLY", ERROR), ("CLIENT SETNAME go2", YES),
-        ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", ERR),
-        ("CLIENT SETINFO LIB-NAME go-redis(,go1.22)", NEW), ("CLIENT SETINFO LIB-VER 9.22.0", NEW)]),
-    "Jedis 8": (True, [
-        ("HELLO 3 AUTH default secret", hello_bytes(3)), ("CLIENT SETNAME j", YES), ("CLIENT SETINFO lib-name jedis", NEW),
-        ("CLIENT SETINFO lib-ver 8.0.0", NEW), ("SELECT 9", YES)]),
-    "Lettuce 7": (True, [
-        ("HELLO 3 AUTH default secret SETNAME l", hello_bytes(3)), ("SELECT 10", YES), ("CLIENT SETINFO lib-name Lettuce", NEW),
-        ("CLIENT SETINFO lib-ver 7.0.0.RELEASE", NEW), ("CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type internal-ip", ERR)]),
-    "StackExchange.Redis 3": (True, [
-        ("AUTH secret", YES), ("HELLO 3", hello_bytes(3)), ("CLIENT SETNAME se", YES), ("CLIENT SETINFO lib-name SE.Redis", NEW),
-        ("CLIENT SETINFO lib-ver 3.0.0", NEW), ("CLIENT ID", rb":\d+\r\n"), ("CONFIG GET timeout", rb"%1\r\n\$7\r\ntimeout\r\n\$1\r\n0\r\n"),
-        ("CONFIG GET replica-read-only", rb"%1\r\n\$17\r\nreplica-read-only\r\n\$3\r\nyes\r\n"),
-        ("CONFIG GET databases", rb"%1\r\n\$9\r\ndatabases\r\n\$2\r\n16\r\n"), ("SENTINEL MASTERS", ERR),
-        ("INFO replication", rb"=\d+\r\ntxt:# Replication\r\nrole:master\r\n.*\r\n"), ("INFO server", rb"=\d+\r\ntxt:# Server\r\nredis_version:.*\r\n"),
-        ("CLUSTER NODES", ERROR), ("GET __Booksleeve_TieBreak", NULL),
-        ("ECHO 0123456789abcdef", rb"\$16\r\n0123456789abcdef\r\n")]),
+    "ioredis 6": (
+        True,
+        [
+            ("hello 3 AUTH default secret", hello_bytes(3)),
+            ("select 6", YES),
+            ("client setname x", YES),
+            ("client SETINFO LIB-VER 6.0.0", NEW),
+            ("client SETINFO LIB-NAME ioredis", NEW),
+            ("info", VERBATIM),
+        ],
+    ),
+    "BullMQ on ioredis": (
+        False,
+        [
+            ("hello 3", hello_bytes(3)),
+            ("info", VERBATIM),
+            ("info", VERBATIM),
+            ("client setname bull:cXVldWU=", YES),
+        ],
+    ),
+    "node-redis 6": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret SETNAME app", hello_bytes(3)),
+            ("SELECT 7", YES),
+            ("CLIENT SETINFO LIB-VER 6.3.0", NEW),
+            ("CLIENT SETINFO LIB-NAME node-redis", NEW),
+            ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-ip", ERR),
+            ("CLIENT GETNAME", rb"\$3\r\napp\r\n"),
+        ],
+    ),
+    "go-redis 9": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret SETNAME go", hello_bytes(3)),
+            ("SELECT 8", YES),
+            ("READONLY", ERROR),
+            ("CLIENT SETNAME go2", YES),
+            ("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", ERR),
+            ("CLIENT SETINFO LIB-NAME go-redis(,go1.22)", NEW),
+            ("CLIENT SETINFO LIB-VER 9.22.0", NEW),
+        ],
+    ),
+    "Jedis 8": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret", hello_bytes(3)),
+            ("CLIENT SETNAME j", YES),
+            ("CLIENT SETINFO lib-name jedis", NEW),
+            ("CLIENT SETINFO lib-ver 8.0.0", NEW),
+            ("SELECT 9", YES),
+        ],
+    ),
+    "Lettuce 7": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret SETNAME l", hello_bytes(3)),
+            ("SELECT 10", YES),
+            ("CLIENT SETINFO lib-name Lettuce", NEW),
+            ("CLIENT SETINFO lib-ver 7.0.0.RELEASE", NEW),
+            ("CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type internal-ip", ERR),
+        ],
+    ),
+    "StackExchange.Redis 3": (
+        True,
+        [
+            ("AUTH secret", YES),
+            ("HELLO 3", hello_bytes(3)),
+            ("CLIENT SETNAME se", YES),
+            ("CLIENT SETINFO lib-name SE.Redis", NEW),
+            ("CLIENT SETINFO lib-ver 3.0.0", NEW),
+            ("CLIENT ID", rb":\d+\r\n"),
+            ("CONFIG GET timeout", rb"%1\r\n\$7\r\ntimeout\r\n\$1\r\n0\r\n"),
+            ("CONFIG GET replica-read-only", rb"%1\r\n\$17\r\nreplica-read-only\r\n\$3\r\nyes\r\n"),
+            ("CONFIG GET databases", rb"%1\r\n\$9\r\ndatabases\r\n\$2\r\n16\r\n"),
+            ("SENTINEL MASTERS", ERR),
+            ("INFO replication", rb"=\d+\r\ntxt:# Replication\r\nrole:master\r\n.*\r\n"),
+            ("INFO server", rb"=\d+\r\ntxt:# Server\r\nredis_version:.*\r\n"),
+            ("CLUSTER NODES", ERROR),
+            ("GET __Booksleeve_TieBreak", NULL),
+            ("ECHO 0123456789abcdef", rb"\$16\r\n0123456789abcdef\r\n"),
+        ],
+    ),
     "redis-rb 4": (True, [("auth secret", YES), ("select 11", YES), ("get k", NIL)]),
-    "redis-client (Sidekiq 7)": (True, [
-        ("HELLO 3 AUTH default secret", hello_bytes(3)), ("SELECT 12", YES), ("CLIENT SETINFO LIB-NAME redis-client(sidekiq)", NEW),
-        ("CLIENT SETINFO LIB-VER 0.26", NEW), ("CLIENT SETNAME s", YES),
-        ("ROLE", rb"\*3\r\n\$6\r\nmaster\r\n:0\r\n\*0\r\n")]),
+    "redis-client (Sidekiq 7)": (
+        True,
+        [
+            ("HELLO 3 AUTH default secret", hello_bytes(3)),
+            ("SELECT 12", YES),
+            ("CLIENT SETINFO LIB-NAME redis-client(sidekiq)", NEW),
+            ("CLIENT SETINFO LIB-VER 0.26", NEW),
+            ("CLIENT SETNAME s", YES),
+            ("ROLE", rb"\*3\r\n\$6\r\nmaster\r\n:0\r\n\*0\r\n"),
+        ],
+    ),
     "memtier": (True, [("AUTH secret", YES), ("SELECT 1", YES), ("HELLO 2", hello_bytes(2))]),
-    "redis-benchmark": (False, [
-        ("CONFIG GET save", rb"\*2\r\n\$4\r\nsave\r\n\$\d+\r\n.*\r\n"), ("CONFIG GET appendonly", rb"\*2\r\n\$10\r\nappendonly\r\n\$2\r\nno\r\n")]),
-    "redis_exporter": (False, [
-        ("CLIENT SETNAME redis_exporter", YES), ("CONFIG GET databases", rb"\*2\r\n\$9\r\ndatabases\r\n\$2\r\n16\r\n"), ("INFO ALL", BULK_INFO),
-        ("LATENCY LATEST", rb"\*\d+\r\n.*"), ("SLOWLOG LEN", rb":\d+\r\n"), ("SLOWLOG GET 1", rb"\*[01]\r\n.*"), ("COMMAND INFO COMMANDLOG", rb"\*1\r\n\$-1\r\n")]),
-    "RedisInsight": (False, [
-        ("INFO", BULK_INFO), ("HELLO", hello_bytes(2)), ("COMMAND INFO FT._LIST JSON.GET", rb"\*2\r\n\$-1\r\n\$-1\r\n"), ("DBSIZE", rb":0\r\n"),
-        ("SCAN 0 MATCH * COUNT 500 TYPE string", rb"\*2\r\n\$1\r\n0\r\n\*0\r\n"), ("SENTINEL MASTERS", ERR), ("FT._LIST", ERR),
-        ("TYPE k", rb"\+none\r\n"), ("TTL k", rb":-2\r\n"), ("MEMORY USAGE k SAMPLES 0", NIL)]),
-    "Sentinel": (False, [("CLIENT SETNAME sentinel-abcdef-cmd", YES), ("PING", rb"\+PONG\r\n"), ("INFO", BULK_INFO)]),
+    "redis-benchmark": (
+        False,
+        [
+            ("CONFIG GET save", rb"\*2\r\n\$4\r\nsave\r\n\$\d+\r\n.*\r\n"),
+            ("CONFIG GET appendonly", rb"\*2\r\n\$10\r\nappendonly\r\n\$2\r\nno\r\n"),
+        ],
+    ),
+    "redis_exporter": (
+        False,
+        [
+            ("CLIENT SETNAME redis_exporter", YES),
+            ("CONFIG GET databases", rb"\*2\r\n\$9\r\ndatabases\r\n\$2\r\n16\r\n"),
+            ("INFO ALL", BULK_INFO),
+            ("LATENCY LATEST", rb"\*\d+\r\n.*"),
+            ("SLOWLOG LEN", rb":\d+\r\n"),
+            ("SLOWLOG GET 1", rb"\*[01]\r\n.*"),
+            ("COMMAND INFO COMMANDLOG", rb"\*1\r\n\$-1\r\n"),
+        ],
+    ),
+    "RedisInsight": (
+        False,
+        [
+            ("INFO", BULK_INFO),
+            ("HELLO", hello_bytes(2)),
+            ("COMMAND INFO FT._LIST JSON.GET", rb"\*2\r\n\$-1\r\n\$-1\r\n"),
+            ("DBSIZE", rb":0\r\n"),
+            ("SCAN 0 MATCH * COUNT 500 TYPE string", rb"\*2\r\n\$1\r\n0\r\n\*0\r\n"),
+            ("SENTINEL MASTERS", ERR),
+            ("FT._LIST", ERR),
+            ("TYPE k", rb"\+none\r\n"),
+            ("TTL k", rb":-2\r\n"),
+            ("MEMORY USAGE k SAMPLES 0", NIL),
+        ],
+    ),
+    "Sentinel": (
+        False,
+        [
+            ("CLIENT SETNAME sentinel-abcdef-cmd", YES),
+            ("PING", rb"\+PONG\r\n"),
+            ("INFO", BULK_INFO),
+        ],
+    ),
 }
 
 
-@test("every client's handshake gets what the client needs", client=tuple(HANDSHAKES), how=("awaited", "pipelined", "cut"), threads=(1, 4),
-      io=("uring", "poll"))
+@test(
+    "every client's handshake gets what the client needs",
+    client=tuple(HANDSHAKES),
+    how=("awaited", "pipelined", "cut"),
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def handshakes(t, client, how, threads, io):
     password, exchange = HANDSHAKES[client]
     server = t.gyre(threads=threads, io=io, **({"requirepass": "secret"} if password else {}))
@@ -360,37 +636,61 @@ def handshakes(t, client, how, threads, io):
             replies.append(conn.read_raw())
     else:
         cuts = 0 if how == "pipelined" else 8
-        replies = conn.exchange(b"".join(encode(*c) for c in commands), len(commands), cuts=cuts, rng=t.rng, pause=0.001)
+        replies = conn.exchange(
+            b"".join(encode(*c) for c in commands), len(commands), cuts=cuts, rng=t.rng, pause=0.001
+        )
     for (line, pattern), (raw, _) in zip(exchange, replies):
         t.check(re.fullmatch(pattern, raw, re.S), f"{line}: got {raw[:300]!r}, want {pattern!r}")
     t.equal(conn.cmd("PING").value, b"PONG", "the connection lives on")
     t.equal(conn.is_closed(0.01), False)
 
 
-@test("CLIENT SETINFO keeps the library's name and version", needs=lambda: "7.2's command" if STANDIN else None, resp=(2, 3), threads=(1, 4))
+@test(
+    "CLIENT SETINFO keeps the library's name and version",
+    needs=lambda: "7.2's command" if STANDIN else None,
+    resp=(2, 3),
+    threads=(1, 4),
+)
 def setinfo(t, resp, threads):
     conn = t.connect(t.gyre(threads=threads), resp=resp)
     for attribute, value in (("LIB-NAME", "redis-py(django_v6.1)"), ("lib-ver", "1.2.3")):
         t.equal(conn.cmd("CLIENT", "SETINFO", attribute, value), OK)
-    t.match(conn.cmd("CLIENT", "INFO").text(), r" lib-name=redis-py\(django_v6\.1\) lib-ver=1\.2\.3")
-    t.equal(conn.cmd("CLIENT", "SETINFO", "LIB-NAME", "has space"),
-            R("-", b"ERR lib-name cannot contain spaces, newlines or special characters."))
-    t.equal(conn.cmd("CLIENT", "SETINFO", "lib-ver", "new\nline"), R("-", b"ERR lib-ver cannot contain spaces, newlines or special characters."))
+    t.match(
+        conn.cmd("CLIENT", "INFO").text(), r" lib-name=redis-py\(django_v6\.1\) lib-ver=1\.2\.3"
+    )
+    t.equal(
+        conn.cmd("CLIENT", "SETINFO", "LIB-NAME", "has space"),
+        R("-", b"ERR lib-name cannot contain spaces, newlines or special characters."),
+    )
+    t.equal(
+        conn.cmd("CLIENT", "SETINFO", "lib-ver", "new\nline"),
+        R("-", b"ERR lib-ver cannot contain spaces, newlines or special characters."),
+    )
     t.equal(conn.cmd("CLIENT", "SETINFO", "bogus", "x"), R("-", b"ERR Unrecognized option 'bogus'"))
-    t.equal(conn.cmd("CLIENT", "SETINFO", "lib-name"), R("-", b"ERR wrong number of arguments for 'client|setinfo' command"))
+    t.equal(
+        conn.cmd("CLIENT", "SETINFO", "lib-name"),
+        R("-", b"ERR wrong number of arguments for 'client|setinfo' command"),
+    )
     t.equal(conn.cmd("CLIENT", "SETINFO", "lib-name", ""), OK)
     t.match(conn.cmd("CLIENT", "INFO").text(), r" lib-name= lib-ver=1\.2\.3")
     t.equal(conn.cmd("RESET"), R("+", b"RESET"))
     t.match(conn.cmd("CLIENT", "INFO").text(), r" lib-ver=1\.2\.3")
 
 
-@test("CLIENT NO-TOUCH leaves the time of the last access alone", needs=lambda: "7.2's command" if STANDIN else None, threads=(1, 4))
+@test(
+    "CLIENT NO-TOUCH leaves the time of the last access alone",
+    needs=lambda: "7.2's command" if STANDIN else None,
+    threads=(1, 4),
+)
 def no_touch(t, threads):
     conn = t.connect(t.gyre(threads=threads))
     t.equal(conn.cmd("CLIENT", "NO-TOUCH", "ON"), OK)
     t.equal(conn.cmd("CLIENT", "NO-TOUCH", "off"), OK)
     t.equal(conn.cmd("CLIENT", "NO-TOUCH", "maybe").kind, "-")
-    t.equal(conn.cmd("CLIENT", "NO-TOUCH"), R("-", b"ERR wrong number of arguments for 'client|no-touch' command"))
+    t.equal(
+        conn.cmd("CLIENT", "NO-TOUCH"),
+        R("-", b"ERR wrong number of arguments for 'client|no-touch' command"),
+    )
 
 
 @test("CLIENT LIST's every token is name=value, as exporters demand", threads=(1, 4), resp=(2, 3))
@@ -413,17 +713,47 @@ def client_list_tokens(t, threads, resp):
 @test("INFO has what exporters and clients read", threads=(1, 4), resp=(2, 3))
 def info_for_clients(t, threads, resp):
     conn = t.connect(t.gyre(threads=threads), resp=resp)
-    conn.pipeline([("SET", f"k{i}", i, "EX", 1000) if i % 2 else ("SET", f"k{i}", i) for i in range(10)] + [("INCR", "k1"), ("INCR", "nope", "x")])
+    conn.pipeline(
+        [("SET", f"k{i}", i, "EX", 1000) if i % 2 else ("SET", f"k{i}", i) for i in range(10)]
+        + [("INCR", "k1"), ("INCR", "nope", "x")]
+    )
     reply = conn.cmd("INFO", "everything")
     t.equal(reply.kind, "=" if resp == 3 else "$")
     text = reply.text().decode()
-    for section in ("Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Commandstats", "Errorstats", "Cluster",
-                    "Keyspace"):
+    for section in (
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Modules",
+        "Commandstats",
+        "Errorstats",
+        "Cluster",
+        "Keyspace",
+    ):
         t.check(f"# {section}\r\n" in text, f"no section {section}")
-    for pattern in (r"^db0:keys=10,expires=5,avg_ttl=\d+\r$", r"^cmdstat_set:calls=10,usec=\d+,usec_per_call=[\d.]+,rejected_calls=0,failed_calls=0\r$",
-                    r"^cmdstat_incr:calls=1,usec=\d+,usec_per_call=[\d.]+,rejected_calls=1,failed_calls=0\r$", r"^errorstat_ERR:count=\d+\r$",
-                    r"^redis_version:7\.\d+\.\d+\r$", r"^run_id:[0-9a-f]{40}\r$", r"^role:master\r$", r"^loading:0\r$", r"^maxmemory_policy:noeviction\r$",
-                    r"^cluster_enabled:0\r$", r"^redis_mode:standalone\r$", r"^connected_slaves:0\r$", r"^process_id:\d+\r$", r"^tcp_port:\d+\r$"):
+    for pattern in (
+        r"^db0:keys=10,expires=5,avg_ttl=\d+\r$",
+        r"^cmdstat_set:calls=10,usec=\d+,usec_per_call=[\d.]+,rejected_calls=0,failed_calls=0\r$",
+        r"^cmdstat_incr:calls=1,usec=\d+,usec_per_call=[\d.]+,rejected_calls=1,failed_calls=0\r$",
+        r"^errorstat_ERR:count=\d+\r$",
+        r"^redis_version:7\.\d+\.\d+\r$",
+        r"^run_id:[0-9a-f]{40}\r$",
+        r"^role:master\r$",
+        r"^loading:0\r$",
+        r"^maxmemory_policy:noeviction\r$",
+        r"^cluster_enabled:0\r$",
+        r"^redis_mode:standalone\r$",
+        r"^connected_slaves:0\r$",
+        r"^process_id:\d+\r$",
+        r"^tcp_port:\d+\r$",
+    ):
         t.check(re.search(pattern, text, re.M), f"INFO has no line {pattern}")
     for line in text.split("\r\n"):
-        t.check(line == "" or line.startswith("# ") or re.match(r"^[\w|.-]+:", line), f"an odd line: {line!r}")
+        t.check(
+            line == "" or line.startswith("# ") or re.match(r"^[\w|.-]+:", line),
+            f"an odd line: {line!r}",
+        )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random streams from a seed (runner.py --seed), shrunk to the shortest that still differs."""
+
 import random
 
 from differential import Case, Differ, reproduction, shrink
@@ -11,8 +12,14 @@ STREAMS = 20
 LENGTH = 400
 
 
-@test("random streams get redis-server's replies", threads=(1, 2, 4), io=("uring", "poll"), resp=(2, 3),
-      mode=("step", "pipeline"), timeout=180)
+@test(
+    "random streams get redis-server's replies",
+    threads=(1, 2, 4),
+    io=("uring", "poll"),
+    resp=(2, 3),
+    mode=("step", "pipeline"),
+    timeout=180,
+)
 def random_streams(t, threads, io, resp, mode):
     redis, gyre = t.redis(), t.gyre(threads=threads, io=io)
     differ = Differ(redis, gyre, resp, mode, t.rng)
@@ -41,8 +48,12 @@ def explain(t, differ, steps, found):
         return False
 
     if not fails(steps):
-        raise Failure(f"differed once and not again (seed {t.seed}, mode {differ.mode}, resp {differ.resp}):\n{found}")
+        raise Failure(
+            f"differed once and not again (seed {t.seed}, mode {differ.mode}, resp {differ.resp}):\n{found}"
+        )
     small = shrink(steps, fails)
     again = differ.run(Case("shrunk", small)) or found
-    raise Failure(f"seed {t.seed}, mode {differ.mode}, RESP{differ.resp}; shrunk from {len(steps)} to {len(small)} steps:\n"
-                  f"{again}\n  reproduction (for a file in streams/):\n== found by seed {t.seed}\n{reproduction(small)}")
+    raise Failure(
+        f"seed {t.seed}, mode {differ.mode}, RESP{differ.resp}; shrunk from {len(steps)} to {len(small)} steps:\n"
+        f"{again}\n  reproduction (for a file in streams/):\n== found by seed {t.seed}\n{reproduction(small)}"
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The hand-written streams (streams/*.txt) and the generated tables (cases.py), against redis-server."""
+
 import cases
 from differential import Differ, load_stream, run_cases, stream_names
 from runner import test
@@ -16,8 +17,15 @@ def streams(t, stream, threads, io, resp, mode):
         differ.close()
 
 
-@test("every option and edge value is treated as by redis-server", table=tuple(cases.TABLES), timeout=240,
-      threads=(1, 4), io=("uring", "poll"), resp=(2, 3), mode=("pipeline",))
+@test(
+    "every option and edge value is treated as by redis-server",
+    table=tuple(cases.TABLES),
+    timeout=240,
+    threads=(1, 4),
+    io=("uring", "poll"),
+    resp=(2, 3),
+    mode=("pipeline",),
+)
 def tables(t, table, threads, io, resp, mode):
     differ = Differ(t.redis(), t.gyre(threads=threads, io=io), resp, mode, t.rng)
     try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sockets: rude clients, many clients, broken clients, big values, protocol errors, addresses, limits."""
+
 import os
 import random
 import socket
@@ -7,8 +8,22 @@ import stat
 import time
 
 from differential import scan_all
-from harness import (PATIENCE, PONG, Closed, Failure, OK, R, Server, bulk, check, check_equal, encode,
-                     info, ready, show)
+from harness import (
+    PATIENCE,
+    PONG,
+    Closed,
+    Failure,
+    OK,
+    R,
+    Server,
+    bulk,
+    check,
+    check_equal,
+    encode,
+    info,
+    ready,
+    show,
+)
 from runner import test
 
 BOTH = dict(threads=(1, 4), io=("uring", "poll"))
@@ -32,7 +47,7 @@ def stuff(conn, data, most):
     sent, idle = 0, 0
     while sent < most and idle < 5:
         try:
-            sent += conn.sock.send(data[sent % len(data):] or data)
+            sent += conn.sock.send(data[sent % len(data) :] or data)
             idle = 0
         except BlockingIOError:
             idle += 1
@@ -64,27 +79,40 @@ def never_reads(t, threads, io):
     # Now it reads: everything it asked for must come, in order.
     conn, count = rude[0], sent[0]
     rest = request * 2
-    conn.send(rest[count % len(request):][:len(request) - count % len(request)])
+    conn.send(rest[count % len(request) :][: len(request) - count % len(request)])
     total = -(-count // len(request))
     for i in range(total * len(keys)):
         key = keys[i % len(keys)]
         reply = conn.read()
-        t.check(reply.value == key.encode() * 2000, f"reply {i} is not {key}'s value: {show(reply)[:100]}")
+        t.check(
+            reply.value == key.encode() * 2000,
+            f"reply {i} is not {key}'s value: {show(reply)[:100]}",
+        )
 
 
 @test("a client over client-output-buffer-limit is closed, others live on", **BOTH)
 def output_limit(t, threads, io):
-    server = t.own_gyre(threads=threads, io=io, client_output_buffer_limit=["normal", "1mb", "0", "0"])
+    server = t.own_gyre(
+        threads=threads, io=io, client_output_buffer_limit=["normal", "1mb", "0", "0"]
+    )
     conn = t.connect(server)
     t.equal(conn.cmd("SET", "big", b"x" * (3 << 20)), OK)
     rude = t.connect(server, rcvbuf=4096)
     rude.send(encode("GET", "big") * 20)
-    t.wait_for(lambda: int(info(conn, "clients")["connected_clients"]) == 1, "the client is dropped", 10)
+    t.wait_for(
+        lambda: int(info(conn, "clients")["connected_clients"]) == 1, "the client is dropped", 10
+    )
     t.equal(conn.cmd("PING"), PONG)
     t.equal(conn.cmd("STRLEN", "big"), R(":", 3 << 20))
 
 
-@test("ten thousand connections open and close in bursts", alone=True, timeout=120, threads=(1, 4), io=("uring", "poll"))
+@test(
+    "ten thousand connections open and close in bursts",
+    alone=True,
+    timeout=120,
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def bursts(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
@@ -113,15 +141,24 @@ def bursts(t, threads, io):
             except OSError as problem:
                 raise Failure(f"connection {i} of burst {number}: {problem}") from None
         for sock in conns[::5]:
-            check(ready(sock, 10 * PATIENCE)[0] and sock.recv(100) == b"+PONG\r\n", "PING in a burst got no PONG")
+            check(
+                ready(sock, 10 * PATIENCE)[0] and sock.recv(100) == b"+PONG\r\n",
+                "PING in a burst got no PONG",
+            )
         for i, sock in enumerate(conns):
             if (i + number) % 3 == 0:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             sock.close()
         t.equal(control.cmd("PING"), PONG)
-    t.wait_for(lambda: int(info(control, "clients")["connected_clients"]) == base, "all of them are gone", 20)
+    t.wait_for(
+        lambda: int(info(control, "clients")["connected_clients"]) == base,
+        "all of them are gone",
+        20,
+    )
     received = int(info(control, "stats")["total_connections_received"]) - before
-    t.check(received >= total, f"total_connections_received rose by {received}, want at least {total}")
+    t.check(
+        received >= total, f"total_connections_received rose by {received}, want at least {total}"
+    )
 
 
 @test("four thousand clients are served at once", alone=True, threads=(1, 4), io=("uring", "poll"))
@@ -148,7 +185,7 @@ def max_clients(t, threads, io):
             late.send(request)
             t.equal(late.drain(), b"-ERR max number of clients reached\r\n")
         except OSError:
-            pass    # our bytes met a closed socket: the answer may be lost with it
+            pass  # our bytes met a closed socket: the answer may be lost with it
     late = t.connect(server)
     t.equal(late.drain(), b"-ERR max number of clients reached\r\n", "without sending anything")
     t.check(int(info(conns[0], "stats")["rejected_connections"]) >= 4, "rejected_connections")
@@ -160,6 +197,7 @@ def max_clients(t, threads, io):
                 return conn.cmd("PING") == PONG
             except (Closed, OSError):
                 return False
+
     t.wait_for(welcome, "a place became free")
     t.equal(conns[0].cmd("CONFIG", "SET", "maxclients", "20"), OK)
     more = [t.connect(server) for _ in range(10)]
@@ -180,7 +218,12 @@ GARBAGE = {
 }
 
 
-@test("garbage on the port gets what redis-server says to it", garbage=tuple(GARBAGE), threads=(1, 4), io=("uring", "poll"))
+@test(
+    "garbage on the port gets what redis-server says to it",
+    garbage=tuple(GARBAGE),
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def garbage(t, garbage, threads, io):
     server = t.gyre(threads=threads, io=io)
     answers = []
@@ -196,8 +239,29 @@ def garbage(t, garbage, threads, io):
 def random_garbage(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     good = t.connect(server)
-    alphabet = [b"*", b"$", b"\r\n", b"\n", b"\r", b"1", b"3", b"-1", b"SET", b"GET", b" ", b"'", b'"', b"\x00", b"\xff", b"k", b"99999999",
-                b"\x16\x03\x01\x02\x00\x01", b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", b"*1\r\n", b"$0\r\n\r\n"]
+    alphabet = [
+        b"*",
+        b"$",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"1",
+        b"3",
+        b"-1",
+        b"SET",
+        b"GET",
+        b" ",
+        b"'",
+        b'"',
+        b"\x00",
+        b"\xff",
+        b"k",
+        b"99999999",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+        b"*1\r\n",
+        b"$0\r\n\r\n",
+    ]
     for _ in range(int(300 * max(1, t.scale))):
         with server.connect() as conn:
             data = b"".join(t.rng.choice(alphabet) for _ in range(t.rng.randrange(1, 60)))
@@ -214,18 +278,26 @@ def random_garbage(t, threads, io):
     t.wait_for(lambda: int(info(good, "clients")["connected_clients"]) <= 2, "the guests are gone")
 
 
-@test("half-open sockets: replies still come after the client's FIN, and it is forgotten then", **BOTH)
+@test(
+    "half-open sockets: replies still come after the client's FIN, and it is forgotten then", **BOTH
+)
 def half_open(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
     base = int(info(control, "clients")["connected_clients"])
     for batch in (1, 10, 500):
         conn = t.connect(server)
-        conn.send(b"".join(encode("SET", f"k{i}", i) + encode("GET", f"k{i}") for i in range(batch)))
+        conn.send(
+            b"".join(encode("SET", f"k{i}", i) + encode("GET", f"k{i}") for i in range(batch))
+        )
         conn.sock.shutdown(socket.SHUT_WR)
         data = conn.drain()
-        t.equal(data, b"".join(b"+OK\r\n$%d\r\n%d\r\n" % (len(str(i)), i) for i in range(batch)), "replies after FIN")
-    silent = [t.connect(server) for _ in range(100)]        # connect and say nothing
+        t.equal(
+            data,
+            b"".join(b"+OK\r\n$%d\r\n%d\r\n" % (len(str(i)), i) for i in range(batch)),
+            "replies after FIN",
+        )
+    silent = [t.connect(server) for _ in range(100)]  # connect and say nothing
     partial = [t.connect(server) for _ in range(100)]
     for conn in partial:
         conn.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\nabc")
@@ -241,7 +313,9 @@ def half_open(t, threads, io):
         conn.close()
     for conn in silent[1::2]:
         conn.close()
-    t.wait_for(lambda: int(info(control, "clients")["connected_clients"]) <= base + 2, "all are gone")
+    t.wait_for(
+        lambda: int(info(control, "clients")["connected_clients"]) <= base + 2, "all are gone"
+    )
 
 
 # (what is sent, what the server says before it closes) for a client that has not authenticated yet
@@ -260,7 +334,13 @@ def unauthenticated_limits(t, threads, io):
         conn.send(data)
         t.equal(conn.drain(), want, repr(data))
     conn = t.connect(server, password=None)
-    conn.send(b"*10\r\n" + b"$4\r\nPING\r\n" * 10 + b"*2\r\n$4\r\nAUTH\r\n$16384\r\n" + b"x" * 16384 + b"\r\n")
+    conn.send(
+        b"*10\r\n"
+        + b"$4\r\nPING\r\n" * 10
+        + b"*2\r\n$4\r\nAUTH\r\n$16384\r\n"
+        + b"x" * 16384
+        + b"\r\n"
+    )
     t.match(conn.read(), b"^(NOAUTH|ERR wrong number)")
     t.match(conn.read(), b"^WRONGPASS")
     t.equal(conn.cmd("AUTH", "secret"), OK)
@@ -270,20 +350,34 @@ def unauthenticated_limits(t, threads, io):
 
 TOO_BIG = {
     "inline": (b"x" * (64 * 1024 + 1), b"-ERR Protocol error: too big inline request\r\n"),
-    "inline in pieces": (b"SET k " + b"y" * (80 * 1024), b"-ERR Protocol error: too big inline request\r\n"),
-    "count": (b"*" + b"1" * (64 * 1024 + 1), b"-ERR Protocol error: too big mbulk count string\r\n"),
-    "bulk length": (b"*1\r\n$" + b"1" * (64 * 1024 + 1), b"-ERR Protocol error: too big bulk count string\r\n"),
+    "inline in pieces": (
+        b"SET k " + b"y" * (80 * 1024),
+        b"-ERR Protocol error: too big inline request\r\n",
+    ),
+    "count": (
+        b"*" + b"1" * (64 * 1024 + 1),
+        b"-ERR Protocol error: too big mbulk count string\r\n",
+    ),
+    "bulk length": (
+        b"*1\r\n$" + b"1" * (64 * 1024 + 1),
+        b"-ERR Protocol error: too big bulk count string\r\n",
+    ),
 }
 
 
-@test("lines without an end are refused at 64 KB", what=tuple(TOO_BIG), threads=(1, 4), io=("uring", "poll"))
+@test(
+    "lines without an end are refused at 64 KB",
+    what=tuple(TOO_BIG),
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def too_big_lines(t, what, threads, io):
     data, want = TOO_BIG[what]
     for server in (t.redis(), t.gyre(threads=threads, io=io)):
         conn = t.connect(server)
         for at in range(0, len(data), 10000):
             try:
-                conn.send(data[at:at + 10000])
+                conn.send(data[at : at + 10000])
             except OSError:
                 break
             time.sleep(0.001)
@@ -297,9 +391,19 @@ def too_big_lines(t, what, threads, io):
 def cut_everywhere(t, threads, io, resp):
     server = t.gyre(threads=threads, io=io)
     conn = t.connect(server, resp=resp)
-    pipeline = [("SET", "key:1", "some value"), ("GET", "key:1"), ("MSET", "a", "1", "b", "", "c", "\r\n"), ("MGET", "c", "b", "a", "z"),
-                ("RENAME", "a", "d"), ("DEL", "d", "b"), ("GET", "nope"), ("ECHO", "*1\r\n$4\r\nPING\r\n"), ("nosuch",), ("INCR", "n"),
-                ("DEL", "n")]
+    pipeline = [
+        ("SET", "key:1", "some value"),
+        ("GET", "key:1"),
+        ("MSET", "a", "1", "b", "", "c", "\r\n"),
+        ("MGET", "c", "b", "a", "z"),
+        ("RENAME", "a", "d"),
+        ("DEL", "d", "b"),
+        ("GET", "nope"),
+        ("ECHO", "*1\r\n$4\r\nPING\r\n"),
+        ("nosuch",),
+        ("INCR", "n"),
+        ("DEL", "n"),
+    ]
     data = b"".join(encode(*c) for c in pipeline) + b"\r\nPING\r\n*0\r\n"
     want = b"".join(raw for raw, _ in conn.exchange(data, 12))
     t.equal(want.count(b"\r\n") > 12, True)
@@ -315,18 +419,30 @@ def cut_everywhere(t, threads, io, resp):
     t.equal(got, want, "one byte at a time")
 
 
-@test("pipelines of any length are answered in full and in order", length=(1, 2, 100, 10000, 300000), threads=(1, 4),
-      io=("uring", "poll"))
+@test(
+    "pipelines of any length are answered in full and in order",
+    length=(1, 2, 100, 10000, 300000),
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def long_pipelines(t, length, threads, io):
     conn = t.connect(t.gyre(threads=threads, io=io), timeout=30)
-    data = b"".join(encode("SET", b"k%d" % (i % 5000), i) + encode("GET", b"k%d" % (i % 5000)) for i in range(length))
+    data = b"".join(
+        encode("SET", b"k%d" % (i % 5000), i) + encode("GET", b"k%d" % (i % 5000))
+        for i in range(length)
+    )
     replies = conn.exchange(data, 2 * length)
     for i in range(length):
         check(replies[2 * i][1] == OK, f"SET {i} answered {show(replies[2 * i][1])}")
         check_equal(replies[2 * i + 1][1], bulk(str(i)), f"GET {i}")
 
 
-@test("a value of 100 MB is set and got, and others stay quick", alone=True, threads=(1, 4), io=("uring", "poll"))
+@test(
+    "a value of 100 MB is set and got, and others stay quick",
+    alone=True,
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
 def huge_value(t, threads, io):
     server = t.own_gyre(threads=threads, io=io)
     conn = t.connect(server, timeout=60)
@@ -336,21 +452,23 @@ def huge_value(t, threads, io):
     began = time.monotonic()
     conn.send(b"*3\r\n$3\r\nSET\r\n$4\r\nhuge\r\n$%d\r\n" % len(value))
     for at in range(0, len(value), 10 << 20):
-        conn.send(value[at:at + (10 << 20)])
+        conn.send(value[at : at + (10 << 20)])
         waited = longest_ping(quick, 0.02)
         t.check(waited < 2 * PATIENCE, f"a PING took {waited:.2f} s while the value arrived")
     conn.send(b"\r\n")
     t.equal(conn.read(), OK)
     t.equal(quick.cmd("STRLEN", "huge"), R(":", len(value)))
     t.check(conn.cmd("GET", "huge").value == value, "the value came back changed")
-    t.check(time.monotonic() - began < 30 * PATIENCE, f"{time.monotonic() - began:.1f} s for 100 MB")
+    t.check(
+        time.monotonic() - began < 30 * PATIENCE, f"{time.monotonic() - began:.1f} s for 100 MB"
+    )
     t.equal(quick.cmd("GETRANGE", "huge", 50 << 20, (50 << 20) + 7), bulk("00000050"))
     t.equal(quick.cmd("COPY", "huge", "huge2"), R(":", 1))
     t.equal(quick.cmd("UNLINK", "huge"), R(":", 1))
     t.equal(quick.cmd("STRLEN", "huge2"), R(":", len(value)))
     # A client that gives up half way leaves nothing.
     half = t.connect(server)
-    half.send(b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$%d\r\n" % len(value) + value[:20 << 20])
+    half.send(b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$%d\r\n" % len(value) + value[: 20 << 20])
     half.close()
     t.equal(quick.cmd("EXISTS", "half"), R(":", 0))
 
@@ -360,8 +478,14 @@ def bulk_limit(t, threads):
     server = t.own_gyre(threads=threads, proto_max_bulk_len="1mb")
     conn = t.connect(server)
     t.equal(conn.cmd("SET", "k", b"x" * (1 << 20)), OK)
-    t.equal(conn.cmd("APPEND", "k", "y"), R("-", b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"))
-    t.equal(conn.cmd("SETRANGE", "k", 1 << 20, "y"), R("-", b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"))
+    t.equal(
+        conn.cmd("APPEND", "k", "y"),
+        R("-", b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+    )
+    t.equal(
+        conn.cmd("SETRANGE", "k", 1 << 20, "y"),
+        R("-", b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+    )
     t.equal(conn.cmd("STRLEN", "k"), R(":", 1 << 20))
     conn.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % ((1 << 20) + 1))
     t.equal(conn.drain(), b"-ERR Protocol error: invalid bulk length\r\n")
@@ -382,7 +506,10 @@ def many_arguments(t, threads, io):
     t.equal(conn.cmd("DEL", *keys), R(":", 50000))
 
 
-@test("SCAN returns every key that stays, while others come, go and the table changes its size", **BOTH)
+@test(
+    "SCAN returns every key that stays, while others come, go and the table changes its size",
+    **BOTH,
+)
 def scan_guarantee(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     conn, other = t.connect(server), t.connect(server)
@@ -396,13 +523,22 @@ def scan_guarantee(t, threads, io):
             return
         n = number[0]
         phase = (n // 200) % 2
-        other.pipeline([("DEL" if phase else "SET", f"come:{n % 1000}:{i}", *(() if phase else ("v",))) for i in range(60)])
+        other.pipeline(
+            [
+                ("DEL" if phase else "SET", f"come:{n % 1000}:{i}", *(() if phase else ("v",)))
+                for i in range(60)
+            ]
+        )
+
     for count in ("1", "10", "100"):
         got = scan_all(conn, ("COUNT", count), disturb)
-        t.check(stay <= got, f"COUNT {count}: missed {sorted(stay - got)[:5]} and {len(stay - got)} in all")
+        t.check(
+            stay <= got,
+            f"COUNT {count}: missed {sorted(stay - got)[:5]} and {len(stay - got)} in all",
+        )
         t.check(all(k.startswith((b"stay:", b"come:")) for k in got), "SCAN invented a key")
     other.pipeline([("DEL", f"come:{n}:{i}") for n in range(1000) for i in range(60)])
-    conn.pipeline([("UNLINK", k) for k in sorted(stay)[1000:]])     # and while it shrinks
+    conn.pipeline([("UNLINK", k) for k in sorted(stay)[1000:]])  # and while it shrinks
     t.check(set(sorted(stay)[:1000]) == scan_all(conn, ("COUNT", "7")), "after shrinking")
 
 
@@ -438,7 +574,10 @@ def addresses(t, threads, io):
         t.equal(conn.cmd("SET", f"k{n}", host), OK, host)
         t.equal(conn.cmd("EXISTS", "k0"), R(":", 1), host)
         shown = f"[{host}]" if ":" in host else host
-        t.match(conn.cmd("CLIENT", "INFO").text(), rf"laddr={shown.replace('[', '.').replace(']', '.')}:{server.port} ")
+        t.match(
+            conn.cmd("CLIENT", "INFO").text(),
+            rf"laddr={shown.replace('[', '.').replace(']', '.')}:{server.port} ",
+        )
     try:
         t.connect(("127.0.0.3", server.port))
     except OSError:
@@ -464,17 +603,40 @@ def require_pass(t, threads, resp):
     server = t.own_gyre(threads=threads, requirepass="s3cret pass")
     conn = t.connect(server, password=None)
     no_auth = R("-", b"NOAUTH Authentication required.")
-    for command in (("GET", "k"), ("SET", "k", "v"), ("MGET", "a", "b"), ("PING",), ("SELECT", "0"), ("CONFIG", "GET", "*"), ("CLIENT", "LIST"),
-                    ("FLUSHALL",), ("INFO",), ("COMMAND",)):
+    for command in (
+        ("GET", "k"),
+        ("SET", "k", "v"),
+        ("MGET", "a", "b"),
+        ("PING",),
+        ("SELECT", "0"),
+        ("CONFIG", "GET", "*"),
+        ("CLIENT", "LIST"),
+        ("FLUSHALL",),
+        ("INFO",),
+        ("COMMAND",),
+    ):
         t.equal(conn.cmd(*command), no_auth, command[0])
     wrong = R("-", b"WRONGPASS invalid username-password pair or user is disabled.")
     t.equal(conn.cmd("AUTH", "wrong"), wrong)
     t.equal(conn.cmd("AUTH", "nobody", "s3cret pass"), wrong)
-    t.match(conn.cmd("HELLO", resp), rb"^NOAUTH HELLO must be called with the client already authenticated")
+    t.match(
+        conn.cmd("HELLO", resp),
+        rb"^NOAUTH HELLO must be called with the client already authenticated",
+    )
     t.equal(conn.cmd("HELLO", resp, "AUTH", "default", "bad"), wrong)
     # Pipelined with its AUTH, everything after it is allowed; a failing AUTH answers once and in its place.
-    t.equal(conn.pipeline([("GET", "k"), ("AUTH", "bad"), ("AUTH", "s3cret pass"), ("SET", "k", "v"), ("GET", "k")]),
-            [no_auth, wrong, OK, OK, bulk("v")])
+    t.equal(
+        conn.pipeline(
+            [
+                ("GET", "k"),
+                ("AUTH", "bad"),
+                ("AUTH", "s3cret pass"),
+                ("SET", "k", "v"),
+                ("GET", "k"),
+            ]
+        ),
+        [no_auth, wrong, OK, OK, bulk("v")],
+    )
     again = t.connect(server, password=None)
     reply = again.cmd("HELLO", resp, "AUTH", "default", "s3cret pass", "SETNAME", "me")
     t.equal(reply.kind, "%" if resp == 3 else "*", "HELLO with AUTH")
@@ -508,10 +670,26 @@ def monitor(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     watcher, conn = t.connect(server), t.connect(server)
     t.equal(watcher.cmd("MONITOR"), OK)
-    t.equal(conn.pipeline([("SET", "k", 'a"b\\\x00\r\n'), ("SELECT", 2), ("GET", "k"), ("MSET", "a", 1, "b", 2), ("nosuch", "x"), ("SELECT", 0)])[0],
-            OK)
-    want = [rb'^(\d+\.\d{6}) \[0 127\.0\.0\.1:(\d+)\] "SET" "k" "a\\"b\\\\\\x00\\r\\n"$', rb'\[2 [0-9.:]+\] "SELECT" "2"$', rb'\[2 [0-9.:]+\] "GET" "k"$',
-            rb'\[2 [0-9.:]+\] "MSET" "a" "1" "b" "2"$', rb'\[0 [0-9.:]+\] "SELECT" "0"$']
+    t.equal(
+        conn.pipeline(
+            [
+                ("SET", "k", 'a"b\\\x00\r\n'),
+                ("SELECT", 2),
+                ("GET", "k"),
+                ("MSET", "a", 1, "b", 2),
+                ("nosuch", "x"),
+                ("SELECT", 0),
+            ]
+        )[0],
+        OK,
+    )
+    want = [
+        rb'^(\d+\.\d{6}) \[0 127\.0\.0\.1:(\d+)\] "SET" "k" "a\\"b\\\\\\x00\\r\\n"$',
+        rb'\[2 [0-9.:]+\] "SELECT" "2"$',
+        rb'\[2 [0-9.:]+\] "GET" "k"$',
+        rb'\[2 [0-9.:]+\] "MSET" "a" "1" "b" "2"$',
+        rb'\[0 [0-9.:]+\] "SELECT" "0"$',
+    ]
     for pattern in want:
         reply = watcher.read()
         t.equal(reply.kind, "+")
@@ -526,3 +704,17 @@ def monitor(t, threads, io):
     t.match(watcher.read(), r'"HELLO" "2" "AUTH" "\(redacted\)" "\(redacted\)"$')
     watcher.close()
     t.equal(conn.cmd("PING"), PONG)
+
+
+@test("a client that has said nothing yet is in CLIENT LIST and can be killed", **BOTH)
+def silent_client(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, silent = t.connect(server), t.connect(server)
+    address = "%s:%d" % silent.sock.getsockname()
+    t.wait_for(
+        lambda: f"addr={address} ".encode() in control.cmd("CLIENT", "LIST").text(),
+        "the silent client appears in CLIENT LIST",
+        3,
+    )
+    t.equal(control.cmd("CLIENT", "KILL", "ADDR", address), R(":", 1))
+    t.equal(silent.drain(), b"")

@@ -4,6 +4,7 @@
 GYRE_TEST_SCALE makes each run longer. GYRE_ORDER names the compiled order.c; otherwise
 build/debug/gyre-order-test is used, or order.c is compiled here.
 """
+
 import atexit
 import os
 import random
@@ -21,13 +22,20 @@ _compiled = []
 
 def order_program():
     for path in (os.environ.get("GYRE_ORDER"), ROOT / "build/debug/gyre-order-test"):
-        if path and os.access(path, os.X_OK) and os.stat(path).st_mtime >= os.stat(HERE / "order.c").st_mtime:
+        if (
+            path
+            and os.access(path, os.X_OK)
+            and os.stat(path).st_mtime >= os.stat(HERE / "order.c").st_mtime
+        ):
             return str(path)
     if not _compiled:
         folder = tempfile.mkdtemp(prefix="gyre-order-")
         atexit.register(shutil.rmtree, folder, True)
-        subprocess.run(["cc", "-std=c11", "-O2", "-o", f"{folder}/order", str(HERE / "order.c"), "-lpthread"], check=True,
-                       timeout=120)
+        subprocess.run(
+            ["cc", "-std=c11", "-O2", "-o", f"{folder}/order", str(HERE / "order.c"), "-lpthread"],
+            check=True,
+            timeout=120,
+        )
         _compiled.append(f"{folder}/order")
     return _compiled[0]
 
@@ -35,12 +43,18 @@ def order_program():
 def run_order(name, server, seconds=SECONDS, seed=1):
     """Run one of order.c's tests; returns (operations, violations, all its output)."""
     host, port = server.address
-    done = subprocess.run([order_program(), name, host, str(port), str(seconds), str(seed)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=(seconds * 4 + 60) * PATIENCE)
+    done = subprocess.run(
+        [order_program(), name, host, str(port), str(seconds), str(seed)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=(seconds * 4 + 60) * PATIENCE,
+    )
     text = done.stdout.decode()
     found = re.search(r": (\d+) operations, (\d+) violations\n$", text)
     if not found:
-        raise Failure(f"gyre-order-test {name} ended with status {done.returncode}:\n{text[-3000:]}")
+        raise Failure(
+            f"gyre-order-test {name} ended with status {done.returncode}:\n{text[-3000:]}"
+        )
     return int(found.group(1)), int(found.group(2)), text
 
 
@@ -82,7 +96,10 @@ def every_shard_answers(conn):
     """Touch keys of every slot range, by every kind of spanning command."""
     keys = [f"alive:{i}" for i in range(200)]
     replies = conn.pipeline([("SET", k, "v") for k in keys])
-    check(all(r.value == b"OK" for r in replies), f"a SET failed: {[r for r in replies if r.value != b'OK'][:1]}")
+    check(
+        all(r.value == b"OK" for r in replies),
+        f"a SET failed: {[r for r in replies if r.value != b'OK'][:1]}",
+    )
     check_equal(conn.cmd("EXISTS", *keys).value, len(keys), "EXISTS over all shards")
     for a, b in zip(keys, keys[1:]):
         check_equal(conn.cmd("RENAME", a, b).value, b"OK", "RENAME")
@@ -92,13 +109,19 @@ def every_shard_answers(conn):
 
 def check_no_leak(t, server, conn, base, fds):
     """Clients are gone, by CLIENT LIST and by INFO; so are their descriptors, and no shard is stuck."""
+
     def others():
         return int(info(conn, "clients")["connected_clients"])
+
     t.wait_for(lambda: others() == base, f"connected_clients back at {base}, not {others()}", 10)
     lines = conn.cmd("CLIENT", "LIST").text().decode().strip().split("\n")
     t.equal(len(lines), base, "lines of CLIENT LIST")
     if fds is not None:
-        t.wait_for(lambda: descriptors(server) <= fds + 4, f"descriptors: {fds} before, {descriptors(server)} after", 10)
+        t.wait_for(
+            lambda: descriptors(server) <= fds + 4,
+            f"descriptors: {fds} before, {descriptors(server)} after",
+            10,
+        )
     every_shard_answers(conn)
 
 
@@ -117,7 +140,13 @@ def kill(t, threads, io):
     check_no_leak(t, server, conn, base, fds)
 
 
-@test("killed clients leave no memory behind", threads=(4,), io=("uring", "poll"), alone=True, timeout=120)
+@test(
+    "killed clients leave no memory behind",
+    threads=(4,),
+    io=("uring", "poll"),
+    alone=True,
+    timeout=120,
+)
 def kill_memory(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     conn = t.connect(server, timeout=20)
@@ -126,13 +155,21 @@ def kill_memory(t, threads, io):
         conn.cmd("FLUSHALL")
         conn.cmd("MEMORY", "PURGE")
         return int(info(conn, "memory")["used_memory"])
+
     run_order("kill", server, SECONDS / 2)
     before = used()
     run_order("kill", server, SECONDS)
-    t.wait_for(lambda: used() < before + (8 << 20), f"used_memory: {before} before, {used()} after", 15)
+    t.wait_for(
+        lambda: used() < before + (8 << 20), f"used_memory: {before} before, {used()} after", 15
+    )
 
 
-@test("CLIENT KILL of busy clients leaves no stuck shard", threads=(4,), io=("uring", "poll"), alone=True)
+@test(
+    "CLIENT KILL of busy clients leaves no stuck shard",
+    threads=(4,),
+    io=("uring", "poll"),
+    alone=True,
+)
 def client_kill(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
@@ -161,6 +198,16 @@ def client_kill(t, threads, io):
 
 def t_encode(keys, rng):
     from harness import encode
+
     a, b = rng.sample(keys, 2) if len(set(keys)) > 1 else (keys[0], keys[0])
-    return rng.choice((encode("MSET", *(w for k in keys for w in (k, "v"))), encode("MGET", *keys), encode("RENAME", a, b),
-                       encode("COPY", a, b, "REPLACE"), encode("DEL", *keys), encode("SET", a, "x" * 3000), encode("GET", a)))
+    return rng.choice(
+        (
+            encode("MSET", *(w for k in keys for w in (k, "v"))),
+            encode("MGET", *keys),
+            encode("RENAME", a, b),
+            encode("COPY", a, b, "REPLACE"),
+            encode("DEL", *keys),
+            encode("SET", a, "x" * 3000),
+            encode("GET", a),
+        )
+    )

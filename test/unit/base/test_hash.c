@@ -2,6 +2,7 @@
 #include "base/hash.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -47,7 +48,8 @@ Test(hash, slots_are_those_of_redis_cluster)
 
 Test(hash, keys_with_the_same_tag_share_a_slot)
 {
-    cr_assert_eq(hash_slot(SLICE("{user1000}.following")), hash_slot(SLICE("{user1000}.followers")));
+    cr_assert_eq(hash_slot(SLICE("{user1000}.following")),
+                 hash_slot(SLICE("{user1000}.followers")));
     cr_assert_eq(hash_slot(SLICE("{user1000}.following")), hash_slot(SLICE("user1000")));
     cr_assert_eq(hash_slot(SLICE("a{x}b{y}")), hash_slot(SLICE("x")));
 }

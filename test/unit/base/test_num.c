@@ -32,9 +32,24 @@ Test(num, integers_are_read_to_their_limits)
 
 Test(num, what_is_no_strict_integer_is_refused)
 {
-    static const char *const bad[] = {"", "-", "+1", " 1", "1 ", "01", "00", "-0", "-01", "1x", "0x1", "1.0", "--1",
-                                      "9223372036854775808", "-9223372036854775809",
-                                      "99999999999999999999", "100000000000000000000000", "\n1"};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "+1",
+                                      " 1",
+                                      "1 ",
+                                      "01",
+                                      "00",
+                                      "-0",
+                                      "-01",
+                                      "1x",
+                                      "0x1",
+                                      "1.0",
+                                      "--1",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      "99999999999999999999",
+                                      "100000000000000000000000",
+                                      "\n1"};
     int64_t v = 77;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert_not(num_parse_i64(slice_of(bad[i]), &v), "'%s'", bad[i]);
@@ -77,7 +92,8 @@ Test(num, integers_are_written_as_printf_writes_them_and_read_back)
 
 Test(num, floats_are_read_whole_or_not_at_all)
 {
-    static const char *const good[] = {"0", "-0", "3.5", "1e5", "+1", "0x1p3", "inf", "-inf", "Infinity", ".5", "5."};
+    static const char *const good[] = {"0",   "-0",   "3.5",      "1e5", "+1", "0x1p3",
+                                       "inf", "-inf", "Infinity", ".5",  "5."};
     static const char *const bad[] = {"", " 1", "1 ", "nan", "1x", "abc", "1e", "--1", "1e500000"};
     long double v;
     double d;
@@ -98,9 +114,11 @@ Test(num, long_doubles_are_written_as_incrbyfloat_does)
     static const struct {
         long double value;
         const char *text;
-    } cases[] = {{0, "0"},      {-0.0L, "0"},      {1, "1"},       {10.5L, "10.5"}, {-3.25L, "-3.25"},
-                 {5000, "5000"}, {100, "100"},     {3.0e3L, "3000"}, {1e20L, "100000000000000000000"},
-                 {0.1L, "0.1"}, {INFINITY, "inf"}, {-INFINITY, "-inf"}, {1e-18L, "0"}};
+    } cases[] = {{0, "0"},        {-0.0L, "0"},      {1, "1"},
+                 {10.5L, "10.5"}, {-3.25L, "-3.25"}, {5000, "5000"},
+                 {100, "100"},    {3.0e3L, "3000"},  {1e20L, "100000000000000000000"},
+                 {0.1L, "0.1"},   {INFINITY, "inf"}, {-INFINITY, "-inf"},
+                 {1e-18L, "0"}};
     char out[NUM_F64_TEXT];
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         size_t len = num_format_long_double(out, cases[i].value);
@@ -115,8 +133,15 @@ Test(num, doubles_are_written_with_17_digits)
     static const struct {
         double value;
         const char *text;
-    } cases[] = {{0, "0"}, {1, "1"}, {-1.5, "-1.5"}, {0.1, "0.10000000000000001"}, {1e20, "1e+20"},
-                 {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"}, {1234567, "1234567"}};
+    } cases[] = {{0, "0"},
+                 {1, "1"},
+                 {-1.5, "-1.5"},
+                 {0.1, "0.10000000000000001"},
+                 {1e20, "1e+20"},
+                 {INFINITY, "inf"},
+                 {-INFINITY, "-inf"},
+                 {NAN, "nan"},
+                 {1234567, "1234567"}};
     char out[64];
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         size_t len = num_format_double(out, sizeof out, cases[i].value);
@@ -132,10 +157,12 @@ Test(num, memory_sizes_have_units)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } cases[] = {{"0", 0},         {"5", 5},          {"5b", 5},          {"1k", 1000},
-                 {"1kb", 1024},    {"1KB", 1024},     {"64mb", 64 << 20}, {"3m", 3000000},
-                 {"1g", 1000000000}, {"2gb", 2ull << 30}, {"007k", 7000}};
-    static const char *const bad[] = {"", "k", "-1", "1x", "1 k", "1.5g", "1kk", "99999999999999999999", "99999999999gb"};
+    } cases[] = {
+        {"0", 0},      {"5", 5},           {"5b", 5},       {"1k", 1000},       {"1kb", 1024},
+        {"1KB", 1024}, {"64mb", 64 << 20}, {"3m", 3000000}, {"1g", 1000000000}, {"2gb", 2ull << 30},
+        {"007k", 7000}};
+    static const char *const bad[] = {
+        "", "k", "-1", "1x", "1 k", "1.5g", "1kk", "99999999999999999999", "99999999999gb"};
     uint64_t v;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cr_assert(num_parse_memory(slice_of(cases[i].text), &v), "%s", cases[i].text);

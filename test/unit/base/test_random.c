@@ -14,8 +14,8 @@ Test(random, the_same_seed_gives_the_same_numbers)
     cr_assert_neq(random_u64(&a), random_u64(&b));
 }
 
-// From the reference implementations: splitmix64 of seed 0 begins with e220a8397b1dcdaf, and these are
-// the numbers of xoshiro256** from its first four.
+// From the reference implementations: splitmix64 of seed 0 begins with e220a8397b1dcdaf, and these
+// are the numbers of xoshiro256** from its first four.
 Test(random, the_generator_is_xoshiro256_starstar)
 {
     struct random r;

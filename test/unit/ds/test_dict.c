@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The table against a plain array of items, with hashes from good to hopeless, and SCAN's promise under all
-// kinds of growing and shrinking.
+// The table against a plain array of items, with hashes from good to hopeless, and SCAN's promise
+// under all kinds of growing and shrinking.
 #include "ds/dict.h"
 
 #include <criterion/criterion.h>
@@ -39,9 +39,9 @@ static uint64_t hash_of(uint64_t key, enum spread spread)
 {
     uint64_t h = mix(key + 1);
     switch (spread) {
-    case FEW_BUCKETS: return h & ~0xffu;        // all in bucket 0 of the first 256
+    case FEW_BUCKETS: return h & ~0xffu; // all in bucket 0 of the first 256
     case FEW_TAGS: return h & 0x01ffffffffffffffu;
-    case LOW_BITS_ONLY: return key;             // kept bits and tag all equal
+    case LOW_BITS_ONLY: return key; // kept bits and tag all equal
     case HIGH_BITS_ONLY: return h & ~((1ull << 26) - 1);
     case CONSTANT: return 0x123456789abcdef0u;
     default: return h;
@@ -153,7 +153,7 @@ Test(dict, growing_keeps_every_entry, .timeout = 60)
     dict_validate(&d);
     check_finds(&d, items, count);
     cr_assert_gt(d.buckets, 2 * DICT_SEGMENT, "more than two segments, or this tests too little");
-    cr_assert_leq(mem_used_bytes() - before, 16 * count);
+    cr_assert_leq(mem_used_bytes() - before, 18 * count); // with overflow arrays and rounding
     dict_free(&d);
     cr_assert_eq(mem_used_bytes(), before);
     mem_free(items);
@@ -177,7 +177,7 @@ Test(dict, shrinking_keeps_every_entry_and_gives_memory_back, .timeout = 60)
         if (left == count / 50) cr_assert_leq(dict_table_bytes(&d), full / 3);
     }
     cr_assert_leq(mem_used_bytes() - before, full / 3); // one segment is kept in hand
-    insert(&d, &items[7]); // still of use
+    insert(&d, &items[7]);                              // still of use
     check_finds(&d, items, count);
     dict_validate(&d);
     dict_free(&d);
@@ -283,8 +283,9 @@ Test(dict, a_histogram_counts_every_bucket_once)
     mem_free(items);
 }
 
-// Splits ask the items for their hash below 2^DICT_KEPT_BIT buckets, the kept bits up to 2^(KEPT_BIT + 16),
-// and the items again beyond. The first two by growing through them, with the kept bits telling:
+// Splits ask the items for their hash below 2^DICT_KEPT_BIT buckets, the kept bits up to
+// 2^(KEPT_BIT + 16), and the items again beyond. The first two by growing through them, with the
+// kept bits telling:
 Test(dict, splits_need_no_item_while_the_kept_bits_reach)
 {
     const size_t count = 6 * 4096 + 1;
@@ -303,7 +304,8 @@ Test(dict, splits_need_no_item_while_the_kept_bits_reach)
     mem_free(items);
 }
 
-// ... and the third in a table of 2^26 buckets that are all the same empty segment, but for the first.
+// ... and the third in a table of 2^26 buckets that are all the same empty segment, but for the
+// first.
 Test(dict, beyond_the_kept_bits_a_split_asks_the_items)
 {
     enum { COUNT = 12 };
@@ -404,7 +406,8 @@ static void scan_in_weather(enum spread spread, enum weather weather, uint64_t s
         cr_assert_leq(++calls, 100000, "the scan does not end");
     } while (cursor);
     for (size_t i = 0; i < stable; i++)
-        cr_assert_geq(items[i].visits, 1, "item %zu was there all the time and was not returned", i);
+        cr_assert_geq(items[i].visits, 1, "item %zu was there all the time and was not returned",
+                      i);
     for (size_t i = count; i < count + never; i++) cr_assert_eq(items[i].visits, 0);
     dict_validate(&d);
     dict_free(&d);
@@ -466,8 +469,7 @@ Test(dict, a_random_item_is_any_of_them_with_equal_chance)
     random_seed(&r, 6);
     dict_init(&d, item_hash);
     for (int i = 0; i < COUNT; i++) insert(&d, &items[i]);
-    for (int i = 0; i < DRAWS; i++)
-        ((struct item *)dict_random(&d, next_random, &r))->visits++;
+    for (int i = 0; i < DRAWS; i++) ((struct item *)dict_random(&d, next_random, &r))->visits++;
     for (int i = 0; i < COUNT; i++) { // expected 400, standard deviation 20
         cr_assert_gt(items[i].visits, 280);
         cr_assert_lt(items[i].visits, 520);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The wheel against a plain list of times. After every mutation the wheel is walked; whenever it says
-// that nothing more is due, the list must agree.
+// The wheel against a plain list of times. After every mutation the wheel is walked; whenever it
+// says that nothing more is due, the list must agree.
 #include "ds/timewheel.h"
 
 #include <criterion/criterion.h>
@@ -147,8 +147,8 @@ Test(timewheel, nothing_is_early_or_late_or_lost, .timeout = 120)
             for (uint64_t n = random_below(&m.random, 20); n; n--) model_mutate(&m);
             model_pass_time(&m);
             // Sometimes to the end, sometimes given up in the middle of a move between levels.
-            uint32_t budget = random_below(&m.random, 2) ? PLENTY
-                                                         : 1 + (uint32_t)random_below(&m.random, 9);
+            uint32_t budget =
+                random_below(&m.random, 2) ? PLENTY : 1 + (uint32_t)random_below(&m.random, 9);
             uint64_t steps = random_below(&m.random, 3) ? UINT64_MAX : random_below(&m.random, 9);
             while (steps-- && model_step(&m, budget))
                 if (random_below(&m.random, 8) == 0) model_mutate(&m);

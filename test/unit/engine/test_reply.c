@@ -68,7 +68,8 @@ Test(reply, doubles_are_bulks_in_resp2_and_a_type_of_their_own_in_resp3)
 
 Test(reply, integers_of_every_length)
 {
-    static const int64_t values[] = {0, 1, 9, 10, 99, 100, -1, -9, -10, 1234567890123, INT64_MAX, INT64_MIN};
+    static const int64_t values[] = {
+        0, 1, 9, 10, 99, 100, -1, -9, -10, 1234567890123, INT64_MAX, INT64_MIN};
     struct reply r;
     char text[64];
     reply_init(&r, 2);
@@ -406,13 +407,27 @@ Test(reply, marks_write_what_known_counts_write, .timeout = 60)
 
 Test(reply, skip_finds_the_end_of_every_type)
 {
-    static const struct slice values[] = {
-        SLICE("+OK\r\n"), SLICE("-ERR 5\r\n"), SLICE(":123\r\n"), SLICE(":-1\r\n"), SLICE("$-1\r\n"),
-        SLICE("$0\r\n\r\n"), SLICE("$5\r\na\r\nbc\r\n"), SLICE("*-1\r\n"), SLICE("*0\r\n"),
-        SLICE("*2\r\n:1\r\n*1\r\n$1\r\na\r\n"), SLICE("_\r\n"), SLICE(",1.5\r\n"), SLICE("#t\r\n"),
-        SLICE("(123456789012345678901234567890\r\n"), SLICE("=7\r\ntxt:abc\r\n"), SLICE("!3\r\nERR\r\n"),
-        SLICE("~2\r\n:1\r\n:2\r\n"), SLICE("%2\r\n+a\r\n:1\r\n+b\r\n*2\r\n:1\r\n:2\r\n"),
-        SLICE(">1\r\n+a\r\n"), SLICE("|1\r\n+k\r\n+v\r\n:5\r\n"), SLICE("*1\r\n|1\r\n+k\r\n+v\r\n:5\r\n")};
+    static const struct slice values[] = {SLICE("+OK\r\n"),
+                                          SLICE("-ERR 5\r\n"),
+                                          SLICE(":123\r\n"),
+                                          SLICE(":-1\r\n"),
+                                          SLICE("$-1\r\n"),
+                                          SLICE("$0\r\n\r\n"),
+                                          SLICE("$5\r\na\r\nbc\r\n"),
+                                          SLICE("*-1\r\n"),
+                                          SLICE("*0\r\n"),
+                                          SLICE("*2\r\n:1\r\n*1\r\n$1\r\na\r\n"),
+                                          SLICE("_\r\n"),
+                                          SLICE(",1.5\r\n"),
+                                          SLICE("#t\r\n"),
+                                          SLICE("(123456789012345678901234567890\r\n"),
+                                          SLICE("=7\r\ntxt:abc\r\n"),
+                                          SLICE("!3\r\nERR\r\n"),
+                                          SLICE("~2\r\n:1\r\n:2\r\n"),
+                                          SLICE("%2\r\n+a\r\n:1\r\n+b\r\n*2\r\n:1\r\n:2\r\n"),
+                                          SLICE(">1\r\n+a\r\n"),
+                                          SLICE("|1\r\n+k\r\n+v\r\n:5\r\n"),
+                                          SLICE("*1\r\n|1\r\n+k\r\n+v\r\n:5\r\n")};
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         struct slice v = values[i];
         char *exact = mem_alloc(v.len + 3);
@@ -427,8 +442,9 @@ Test(reply, skip_finds_the_end_of_every_type)
 
 Test(reply, skip_of_huge_counts_says_incomplete)
 {
-    static const char *const values[] = {"*9223372036854775807\r\n:1\r\n", "$9223372036854775807\r\nab\r\n",
-                                         "%4611686018427387904\r\n", "|9223372036854775807\r\n:1\r\n"};
+    static const char *const values[] = {
+        "*9223372036854775807\r\n:1\r\n", "$9223372036854775807\r\nab\r\n",
+        "%4611686018427387904\r\n", "|9223372036854775807\r\n:1\r\n"};
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         cr_assert_null(reply_skip(values[i], values[i] + strlen(values[i])));
 }

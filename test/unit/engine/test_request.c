@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A model of a connection feeds the parser streams cut in every way, through the fast path, the slow
-// path or both, with blobs or without. What comes out is written down as text; all the texts of
-// one stream must be equal, and equal to what the stream was made from.
+// A model of a connection feeds the parser streams cut in every way, through the fast path, the
+// slow path or both, with blobs or without. What comes out is written down as text; all the texts
+// of one stream must be equal, and equal to what the stream was made from.
 #include "engine/request.h"
 
 #include <criterion/criterion.h>
@@ -25,8 +25,8 @@ struct connection {
     const struct request_limits *limits;
     bool uses_fast, uses_blobs;
     bool is_dead;
-    struct buf input;     // what has arrived of the request
-    struct blob *blob;    // being received
+    struct buf input;  // what has arrived of the request
+    struct blob *blob; // being received
     struct buf transcript;
     int requests, blobs_supplied;
 };
@@ -48,7 +48,8 @@ static void write_error(struct buf *out, const char *text)
     buf_printf(out, "error %s\n", text);
 }
 
-// The bytes move to other memory of exactly their length, so that a sanitizer sees a read behind them.
+// The bytes move to other memory of exactly their length, so that a sanitizer sees a read behind
+// them.
 static void move_input(struct buf *b, size_t drop)
 {
     struct buf moved = {.len = b->len - drop, .cap = b->len - drop};
@@ -89,8 +90,8 @@ static bool parse_fast(struct connection *c)
     struct slice argv[FAST_ARGS];
     int argc;
     if (!c->uses_fast || !request_parser_is_idle(&c->parser)) return false;
-    const char *next = request_parse_fast(c->input.ptr, c->input.ptr + c->input.len, argv,
-                                          FAST_ARGS, &argc);
+    const char *next =
+        request_parse_fast(c->input.ptr, c->input.ptr + c->input.len, argv, FAST_ARGS, &argc);
     if (!next) return false;
     cr_assert(argc >= 1 && argc <= FAST_ARGS);
     write_request(&c->transcript, argc, argv);
@@ -197,14 +198,15 @@ static void check_all(struct slice stream, struct slice expected,
     for (int mode = 0; mode < 4; mode++) {
         bool fast = mode & 1, blobs = mode & 2;
         check(stream, expected, limits, (struct cut){.size = stream.len}, fast, blobs);
-        if (stream.len < 4000) check(stream, expected, limits, (struct cut){.size = 1}, fast, blobs);
+        if (stream.len < 4000)
+            check(stream, expected, limits, (struct cut){.size = 1}, fast, blobs);
         for (size_t at = 1; stream.len < 400 && at < stream.len; at++)
             check(stream, expected, limits, (struct cut){.first = at, .size = stream.len}, fast,
                   blobs);
         for (int i = 0; i < 3; i++)
             check(stream, expected, limits,
-                  (struct cut){.size = 1 + random_below(random, stream.len), .random = random}, fast,
-                  blobs);
+                  (struct cut){.size = 1 + random_below(random, stream.len), .random = random},
+                  fast, blobs);
     }
 }
 
@@ -248,10 +250,11 @@ Test(request, what_stands_where_crlf_belongs_is_not_looked_at)
 
 Test(request, wrong_lengths_are_protocol_errors)
 {
-    static const char *const arrays[] = {"*\r\n",   "*+1\r\n", "* 1\r\n",         "*01\r\n",
-                                         "*1x\r\n", "*-0\r\n", "*2147483648\r\n", "*--1\r\n",
-                                         "*99999999999999999999999999\r\n"};
-    static const char *const bulks[] = {"$\r\n",  "$-1\r\n", "$01\r\n", "$+1\r\n",
+    static const char *const arrays[] = {
+        "*\r\n",           "*+1\r\n",  "* 1\r\n",
+        "*01\r\n",         "*1x\r\n",  "*-0\r\n",
+        "*2147483648\r\n", "*--1\r\n", "*99999999999999999999999999\r\n"};
+    static const char *const bulks[] = {"$\r\n",   "$-1\r\n", "$01\r\n",        "$+1\r\n",
                                         "$1 \r\n", "$x\r\n",  "$536870913\r\n", "$4294967297\r\n"};
     char stream[100];
     for (size_t i = 0; i < ARRAY_LEN(arrays); i++)
@@ -285,10 +288,12 @@ Test(request, clients_yet_to_authenticate_have_narrow_limits)
 {
     struct random random;
     random_seed(&random, 5);
-    check_all(SLICE("*11\r\n$1\r\n"), SLICE("error ERR Protocol error: unauthenticated multibulk length\n"),
-              &anonymous, &random);
-    check_all(SLICE("*1\r\n$16385\r\n"), SLICE("error ERR Protocol error: unauthenticated bulk length\n"),
-              &anonymous, &random);
+    check_all(SLICE("*11\r\n$1\r\n"),
+              SLICE("error ERR Protocol error: unauthenticated multibulk length\n"), &anonymous,
+              &random);
+    check_all(SLICE("*1\r\n$16385\r\n"),
+              SLICE("error ERR Protocol error: unauthenticated bulk length\n"), &anonymous,
+              &random);
     struct buf stream = {0};
     buf_append_text(&stream, "*10\r\n");
     for (int i = 0; i < 10; i++) {
@@ -326,7 +331,8 @@ static void check_line(const char *head, char fill, size_t len, const char *tail
     random_seed(&random, len);
     for (int i = 0; i < 4; i++) {
         struct connection c = connect_new(&ordinary, true, true);
-        feed(&c, buf_slice(&b), (struct cut){.size = i ? 40000 : b.len, .random = i ? &random : NULL});
+        feed(&c, buf_slice(&b),
+             (struct cut){.size = i ? 40000 : b.len, .random = i ? &random : NULL});
         struct slice got = buf_slice(&c.transcript);
         cr_assert(got.len >= strlen(expected) && !memcmp(got.ptr, expected, strlen(expected)),
                   "%.20s %zu: %.*s", head, len, (int)MIN(got.len, 100u), got.ptr);
@@ -345,9 +351,11 @@ Test(request, lines_of_more_than_64_kib_are_protocol_errors)
     check_line("*", '1', 65537, "", "error ERR Protocol error: too big mbulk count string\n");
     check_line("*", '1', 65536, "", "");
     check_line("*", '1', 65536, "\r\n", "error ERR Protocol error: invalid multibulk length\n");
-    check_line("*1\r\n$", '1', 4 + 65537, "", "error ERR Protocol error: too big bulk count string\n");
+    check_line("*1\r\n$", '1', 4 + 65537, "",
+               "error ERR Protocol error: too big bulk count string\n");
     check_line("*1\r\n$", '1', 4 + 65536, "", "");
-    check_line("*1\r\n", 'x', 4 + 65536, "\r\n", "error ERR Protocol error: expected '$', got 'x'\n");
+    check_line("*1\r\n", 'x', 4 + 65536, "\r\n",
+               "error ERR Protocol error: expected '$', got 'x'\n");
 }
 
 // What Redis's own test suite sends under "Protocol desync regression test".
@@ -403,7 +411,7 @@ Test(request, escapes_in_double_quotes)
 {
     CHECK("\"\\x41\\X\\n\\r\\t\\b\\a\\\"\\\\\"\n", "1:9=AX\n\r\t\b\a\"\\,\n");
     CHECK("\"\\xfF\\xg0\"\n", "1:4=\xff"
-                            "xg0,\n");
+                              "xg0,\n");
 }
 
 Test(request, in_single_quotes_only_the_quote_is_escaped)
@@ -644,13 +652,28 @@ Test(request, an_idle_parser_is_64_bytes)
 
 Test(request, the_fast_path_leaves_to_the_slow_one_what_is_not_ordinary)
 {
-    static const char *const others[] = {
-        "",           "*",           "*1",          "*1\r\n",          "*1\r\n$4\r\nPIN",
-        "PING\r\n",   "*0\r\n$1\r\na\r\n", "*-1\r\n$1\r\na\r\n", "*01\r\n$1\r\na\r\n",
-        "*1\r\n$01\r\na\r\n", "*1\r\n$-1\r\na\r\n", "*1\r\n$:\r\n0123456789\r\n",
-        "*1\r\n$1:\r\n01234567890123456789\r\n", "*1\r\n$4\r\nPING\r", "*1\r\n$4\rXPING\r\n",
-        "*1\r\n+4\r\nPING\r\n", "*1\r\n$1000000\r\n", "*1\r\n$00000004\r\nPING\r\n",
-        "*1\r\n$001\r\na\r\n", "*9\r\n$1\r\na\r\n", "*:\r\n$1\r\na\r\n", "*1\r\n$\r\n\r\n\r\n\r\n"};
+    static const char *const others[] = {"",
+                                         "*",
+                                         "*1",
+                                         "*1\r\n",
+                                         "*1\r\n$4\r\nPIN",
+                                         "PING\r\n",
+                                         "*0\r\n$1\r\na\r\n",
+                                         "*-1\r\n$1\r\na\r\n",
+                                         "*01\r\n$1\r\na\r\n",
+                                         "*1\r\n$01\r\na\r\n",
+                                         "*1\r\n$-1\r\na\r\n",
+                                         "*1\r\n$:\r\n0123456789\r\n",
+                                         "*1\r\n$1:\r\n01234567890123456789\r\n",
+                                         "*1\r\n$4\r\nPING\r",
+                                         "*1\r\n$4\rXPING\r\n",
+                                         "*1\r\n+4\r\nPING\r\n",
+                                         "*1\r\n$1000000\r\n",
+                                         "*1\r\n$00000004\r\nPING\r\n",
+                                         "*1\r\n$001\r\na\r\n",
+                                         "*9\r\n$1\r\na\r\n",
+                                         "*:\r\n$1\r\na\r\n",
+                                         "*1\r\n$\r\n\r\n\r\n\r\n"};
     struct slice argv[8];
     int argc;
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
@@ -688,7 +711,7 @@ Test(request, the_fast_path_knows_lengths_of_one_to_six_digits)
         cr_assert_eq(request_parse_fast(stream.ptr, end, argv, 2, &argc), end);
         cr_assert_eq(argv[0].len, lens[i]);
         cr_assert(slice_eq(argv[1], SLICE("y")));
-        for (const char *cut = stream.ptr; cut < end; cut += lens[i] > 1000 ? 997 : 1)
+        for (const char *cut = stream.ptr; cut<end; cut += lens[i]> 1000 ? 997 : 1)
             cr_assert_null(request_parse_fast(stream.ptr, cut, argv, 2, &argc));
         buf_free(&stream);
     }
