@@ -22,21 +22,19 @@
 #endif
 #include "server/server.h"
 
-#define FDS_BESIDE_CLIENTS 64 // descriptors the server needs itself
-
 // maxclients is lowered to what the process may open, as Redis does.
 static void provide_descriptors(struct config *config)
 {
     struct settings *s = config->settings;
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)s->maxclients + FDS_BESIDE_CLIENTS;
+    rlim_t wanted = (rlim_t)s->maxclients + SERVER_OWN_FDS;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
     struct rlimit more = {.rlim_cur = wanted, .rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur >= wanted) return;
-    s->maxclients = limit.rlim_cur > FDS_BESIDE_CLIENTS ? (int64_t)limit.rlim_cur - FDS_BESIDE_CLIENTS : 1;
+    s->maxclients = limit.rlim_cur > SERVER_OWN_FDS ? (int64_t)limit.rlim_cur - SERVER_OWN_FDS : 1;
     log_write(LOG_WARNING, "maxclients has been reduced to %lld: the limit of open files is %llu",
               (long long)s->maxclients, (unsigned long long)limit.rlim_cur);
 }

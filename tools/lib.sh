@@ -87,11 +87,17 @@ configure() {
     fi
     say "Configuring $folder"
     mkdir -p build
-    rm -rf "$folder"
-    meson setup "$folder" "$@" >"$folder.log" 2>&1 || {
+    # A folder that somebody else has set up is changed, not thrown away; another compiler needs a new one.
+    if [ -z "${CC-}" ] && [ -e "$folder/build.ninja" ]; then
+        set -- --reconfigure "$@"
+    else
+        rm -rf "$folder"
+    fi
+    if ! meson setup "$folder" "$@" >"$folder.log" 2>&1; then
         cat "$folder.log" >&2
-        die "meson setup $folder failed"
-    }
+        say "meson setup $folder failed"
+        return 1
+    fi
     printf '%s\n' "$wanted" >"$folder/.options"
 }
 

@@ -10,6 +10,8 @@ int64_t clock_unix_ms(void);
 int64_t clock_unix_us(void);
 // Monotonic microseconds, for durations and timeouts.
 int64_t clock_mono_us(void);
+// Processor time of the calling thread, microseconds.
+int64_t clock_thread_us(void);
 
 // CPU timestamp ticks for timing single commands (TSC on x86, the virtual counter on ARM): a few
 // nanoseconds a call, monotonic enough on one core. clock_ticks_per_us is measured once, by the first caller of
@@ -28,3 +30,5 @@ static inline uint64_t clock_ticks(void)
 }
 void clock_calibrate(void);
 double clock_ticks_per_us(void);
+// Nanoseconds of a short duration (below 2^32 ticks exactly, longer ones capped): a multiplication.
+uint64_t clock_ticks_to_ns(uint64_t ticks);

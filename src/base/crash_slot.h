@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// crash_slot: what a signal handler can find without being handed anything: per thread, what it is working on; per
-// process, the crash handler's own state. Pointers only, whose meaning is the business of the layer that sets and
-// reads them (server/crash.c). Setting one is a plain store: cheap enough for every run of commands.
+// crash_slot: what a signal handler can find without being handed anything: per thread, what it is
+// working on; per process, the crash handler's own state. Pointers only, whose meaning is the
+// business of the layer that sets and reads them (server/crash.c). Setting one is a plain store:
+// cheap enough for every run of commands.
 #pragma once
 
 extern _Thread_local const void *volatile crash_slot_thread;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// An ELF file lists its symbols in a section of type SYMTAB, whose sh_link names the section of their
-// names. Addresses there are those of the file; the loader adds one bias to all of them.
+// An ELF file lists its symbols in a section of type SYMTAB, whose sh_link names the section of
+// their names. Addresses there are those of the file; the loader adds one bias to all of them.
 #include "base/symbol.h"
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 // Written once by symbol_init.
 static struct {
     uintptr_t bias, begin, end; // of the program in memory
-    const ElfW(Sym) *symbols;
+    const ElfW(Sym) * symbols;
     size_t symbol_count;
     const char *names;
     size_t names_size;
@@ -59,7 +59,8 @@ static bool find_table(const char *image, size_t size)
     const ElfW(Ehdr) *header = (const void *)image;
     const ElfW(Shdr) *sections = (const void *)(image + header->e_shoff);
     if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return false;
-    if (!is_inside(size, header->e_shoff, (uint64_t)header->e_shnum * sizeof *sections)) return false;
+    if (!is_inside(size, header->e_shoff, (uint64_t)header->e_shnum * sizeof *sections))
+        return false;
     for (size_t i = 0; i < header->e_shnum; i++) {
         const ElfW(Shdr) *s = &sections[i];
         if (s->sh_type != SHT_SYMTAB || s->sh_link >= header->e_shnum) continue;
@@ -92,7 +93,8 @@ bool symbol_find(const void *address, struct symbol *out)
     for (size_t i = 0; i < program.symbol_count; i++) {
         const ElfW(Sym) *s = &program.symbols[i];
         if ((s->st_info & 0xf) != STT_FUNC || out->file_offset < s->st_value) continue;
-        if (out->file_offset - s->st_value >= s->st_size || s->st_name >= program.names_size) continue;
+        if (out->file_offset - s->st_value >= s->st_size || s->st_name >= program.names_size)
+            continue;
         out->name = program.names + s->st_name;
         out->offset = out->file_offset - s->st_value;
         break;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // client: the CLIENT family. Most of it reads or changes the caller's own session and runs at home.
-// LIST and KILL concern everybody's: every shard does its part for the connections that live there, and
-// the parts are joined (LIST) or added up (KILL, whose old form then makes OK or an error of the sum).
+// LIST and KILL concern everybody's: every shard does its part for the connections that live there,
+// and the parts are joined (LIST) or added up (KILL, whose old form then makes OK or an error of
+// the sum).
 //
-// A line of CLIENT LIST has the fields of Redis 7.4 in its order. What Gyre does not have yet (subscriptions,
-// transactions, tracking) shows as Redis shows it for a client without it.
+// A line of CLIENT LIST has the fields of Redis 7.4 in its order. What Gyre does not have yet
+// (subscriptions, transactions, tracking) shows as Redis shows it for a client without it.
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -86,7 +87,8 @@ static void describe(struct ctx *ctx, struct session *s, struct buf *out)
     ctx->engine->host->session_io(s, &io);
     describe_flags(s, flags);
     const struct command *last = s->id == ctx->session->id ? ctx->cmd : s->last_command;
-    int64_t age_ms = MAX(ctx->now_ms - s->created_ms, 0), idle_ms = MAX(ctx->now_ms - s->active_ms, 0);
+    int64_t age_ms = MAX(ctx->now_ms - s->created_ms, 0);
+    int64_t idle_ms = MAX(ctx->now_ms - s->active_ms, 0);
     buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u",
                (unsigned long long)s->id, s->peer, s->local, s->fd, or_empty(s->name),
                (long long)age_ms / 1000, (long long)idle_ms / 1000, flags, s->db);
@@ -249,7 +251,8 @@ static bool parse_kill_option(struct ctx *ctx, int arg, struct filter *f)
     if (value < ctx->argc) {
         if (ctx_arg_is(ctx, arg, "ID")) {
             int64_t id;
-            if (!ctx_arg_range(ctx, value, 1, INT64_MAX, &id, "ERR client-id should be greater than 0"))
+            if (!ctx_arg_range(ctx, value, 1, INT64_MAX, &id,
+                               "ERR client-id should be greater than 0"))
                 return false;
             f->id = (uint64_t)id;
             return true;
@@ -287,7 +290,7 @@ static void finish_kill(struct ctx *ctx, int64_t killed)
 
 static void kill_clients(struct ctx *ctx)
 {
-    struct filter f = {.skips_caller = !is_old_kill(ctx)}; // the old form may hit the caller himself
+    struct filter f = {.skips_caller = !is_old_kill(ctx)}; // the old form may hit the caller
     if (is_old_kill(ctx)) f.addr = ctx->argv[2];
     for (int i = 2; i < ctx->argc && !is_old_kill(ctx); i += 2)
         if (!parse_kill_option(ctx, i, &f)) return;
@@ -430,7 +433,7 @@ static void no_touch(struct ctx *ctx)
     set_switch(ctx, &ctx->session->is_no_touch);
 }
 
-// --- tracking: as on a Redis whose client has not turned it on ------------------------------------
+// --- tracking: as on a Redis whose client has not turned it on -----------------------------------
 
 // REDIRECT id: only the caller himself is known to exist.
 static bool parse_redirect(struct ctx *ctx, int arg)
@@ -579,7 +582,8 @@ static const struct command subcommands[] = {
      .summary = "Returns the connection's ID, which no other ever has."},
     {.name = "info", .handler = info, .arity = 2, .flags = OWN, .acl = ACL_CONNECTION,
      .group = "connection", .since = "6.2.0", .complexity = "O(1)",
-     .summary = "Returns this connection's line of CLIENT LIST.", .tips = "nondeterministic_output"},
+     .summary = "Returns this connection's line of CLIENT LIST.",
+     .tips = "nondeterministic_output"},
     {.name = "kill", .handler = kill_clients, .arity = -3, .flags = EVERYONE, .acl = ACL_CONNECTION,
      .span = SPAN_SUM, .finish = finish_kill, .group = "connection", .since = "2.4.0",
      .complexity = ALL_CLIENTS, .summary = "Closes connections.",
@@ -596,7 +600,8 @@ static const struct command subcommands[] = {
      .args = "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id...]",
      .history = "2.8.12: Added the field `id`.\n5.0.0: Added the `TYPE` option.\n"
                 "6.0.0: Added the field `user`.\n"
-                "6.2.0: Added the `ID` option and the fields `argv-mem`, `tot-mem`, `laddr`, `redir`.\n"
+                "6.2.0: Added the `ID` option and the fields `argv-mem`, `tot-mem`, `laddr` and "
+                "`redir`.\n"
                 "7.0.0: Added the fields `resp`, `multi-mem`, `rbs`, `rbp`.\n"
                 "7.0.3: Added the field `ssub`.\n7.2.0: Added the fields `lib-name`, `lib-ver`.\n"
                 "7.4.0: Added the field `watch`."},
@@ -610,7 +615,8 @@ static const struct command subcommands[] = {
      .args = "<ON | OFF>"},
     {.name = "pause", .handler = pause_clients, .arity = -3, .flags = EVERYONE,
      .acl = ACL_CONNECTION, .span = SPAN_ALL_OK, .group = "connection", .since = "2.9.50",
-     .complexity = "O(1)", .summary = "Holds back all commands, or those that write, for some time.",
+     .complexity = "O(1)",
+     .summary = "Holds back all commands, or those that write, for some time.",
      .args = "timeout:integer [<WRITE | ALL>]",
      .history = "6.2.0: Added the mode, and `WRITE`."},
     {.name = "reply", .handler = set_reply_mode, .arity = 3, .flags = OWN, .acl = ACL_CONNECTION,

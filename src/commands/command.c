@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// command: the COMMAND family: what the table knows of every command, told to clients. INFO is read by
-// cluster clients and proxies (keys, flags), DOCS by redis-cli for its hints. All of it is derived from the
-// declarations; nothing here knows a command by name.
+// command: the COMMAND family: what the table knows of every command, told to clients. INFO is read
+// by cluster clients and proxies (keys, flags), DOCS by redis-cli for its hints. All of it is
+// derived from the declarations; nothing here knows a command by name.
 #include "base/glob.h"
 #include "base/mem.h"
 #include "commands/families.h"
@@ -428,7 +428,8 @@ static void list(struct ctx *ctx)
 
 // --- GETKEYS -------------------------------------------------------------------------------------
 
-// The command that argv[2] and what follows call, if its keys can be told; else the error is replied.
+// The command that argv[2] and what follows call, if its keys can be told; else the error is
+// replied.
 static const struct command *inner_command(struct ctx *ctx)
 {
     const struct command *c = command_find(ctx->engine->table, ctx->argv[2]);
@@ -517,7 +518,8 @@ static const struct command subcommands[] = {
      .group = "server", .since = "2.8.13", .complexity = "O(1)",
      .summary = "Returns how many commands there are."},
     {.name = "docs", .handler = docs, .arity = -2, .flags = ALWAYS, .acl = ACL_CONNECTION,
-     .group = "server", .since = "7.0.0", .complexity = NAMED, .tips = "nondeterministic_output_order",
+     .group = "server", .since = "7.0.0", .complexity = NAMED,
+     .tips = "nondeterministic_output_order",
      .summary = "Returns what commands do and which arguments they take.",
      .args = "[command-name...]"},
     {.name = "getkeys", .handler = getkeys, .arity = -4, .flags = ALWAYS, .acl = ACL_CONNECTION,
@@ -532,7 +534,8 @@ static const struct command subcommands[] = {
      .group = "server", .since = "5.0.0", .complexity = "O(1)",
      .summary = "Says what the subcommands are."},
     {.name = "info", .handler = info, .arity = -2, .flags = ALWAYS, .acl = ACL_CONNECTION,
-     .group = "server", .since = "2.8.13", .complexity = NAMED, .tips = "nondeterministic_output_order",
+     .group = "server", .since = "2.8.13", .complexity = NAMED,
+     .tips = "nondeterministic_output_order",
      .summary = "Returns arity, flags, keys and categories of commands.",
      .args = "[command-name...]", .history = "7.0.0: Without a name it returns all commands."},
     {.name = "list", .handler = list, .arity = -2, .flags = ALWAYS, .acl = ACL_CONNECTION,
@@ -545,6 +548,7 @@ static const struct command subcommands[] = {
 const struct command commands_command[] = {
     {.name = "command", .handler = info_of_all, .arity = -1, .flags = ALWAYS, .acl = ACL_CONNECTION,
      .subcommands = subcommands, .group = "server", .since = "2.8.13", .complexity = ALL_COMMANDS,
-     .tips = "nondeterministic_output_order", .summary = "Returns what there is to know about all commands."},
+     .tips = "nondeterministic_output_order",
+     .summary = "Returns what there is to know about all commands."},
     {0},
 };

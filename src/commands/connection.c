@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// connection: HELLO, AUTH, PING, ECHO, QUIT, RESET and SELECT: who a connection is and how it is spoken
-// to. What they change lies in the session, so all but PING and ECHO run at home (CMD_SESSION).
+// connection: HELLO, AUTH, PING, ECHO, QUIT, RESET and SELECT: who a connection is and how it is
+// spoken to. What they change lies in the session, so all but PING and ECHO run at home
+// (CMD_SESSION).
 //
 // There is one user, "default", whose password is requirepass; without one, he may enter with any.
 #include "commands/families.h"

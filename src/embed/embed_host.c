@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The directives that CONFIG GET and SET know here are those that change how commands behave, all of
-// them plain numbers; the server's whole table (server/config_table.c) is above this layer. As there, a
-// change makes a new snapshot of the settings and publishes it; the one before it lives on until the
-// command that made the change is over, since that command still reads it.
+// The directives that CONFIG GET and SET know here are those that change how commands behave, all
+// of them plain numbers; the server's whole table (server/config_table.c) is above this layer. As
+// there, a change makes a new snapshot of the settings and publishes it; the one before it lives on
+// until the command that made the change is over, since that command still reads it.
 #include "embed/embed_host.h"
 
 #include <stddef.h>
@@ -18,15 +18,15 @@ struct row {
     const char *name;
     size_t offset; // of an int64_t or uint64_t in struct settings
     int64_t min, max;
-    bool is_fixed; // CONFIG SET refuses
+    bool is_fixed;            // CONFIG SET refuses
     const char *const *words; // names of the values from min to max; NULL: digits
 };
 
 static const char *const policies[] = {
-    [POLICY_NOEVICTION] = "noeviction",           [POLICY_VOLATILE_LRU] = "volatile-lru",
-    [POLICY_VOLATILE_LFU] = "volatile-lfu",       [POLICY_VOLATILE_RANDOM] = "volatile-random",
-    [POLICY_VOLATILE_TTL] = "volatile-ttl",       [POLICY_ALLKEYS_LRU] = "allkeys-lru",
-    [POLICY_ALLKEYS_LFU] = "allkeys-lfu",         [POLICY_ALLKEYS_RANDOM] = "allkeys-random",
+    [POLICY_NOEVICTION] = "noeviction",     [POLICY_VOLATILE_LRU] = "volatile-lru",
+    [POLICY_VOLATILE_LFU] = "volatile-lfu", [POLICY_VOLATILE_RANDOM] = "volatile-random",
+    [POLICY_VOLATILE_TTL] = "volatile-ttl", [POLICY_ALLKEYS_LRU] = "allkeys-lru",
+    [POLICY_ALLKEYS_LFU] = "allkeys-lfu",   [POLICY_ALLKEYS_RANDOM] = "allkeys-random",
 };
 
 #define FIELD(f) offsetof(struct settings, f)
@@ -176,8 +176,11 @@ static void monitor(struct ctx *ctx, bool on)
 static void info(struct ctx *ctx, struct host_info *out)
 {
     (void)ctx;
-    *out = (struct host_info){.io_backend = "none", .threads = 1, .connected_clients = 1,
-                              .max_clients = 1, .total_connections = 1};
+    *out = (struct host_info){.io_backend = "none",
+                              .threads = 1,
+                              .connected_clients = 1,
+                              .max_clients = 1,
+                              .total_connections = 1};
 }
 
 static bool shard_info(struct ctx *ctx, uint32_t shard, struct shard_info *out)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The embedded engine: what server/input.c and server/dispatch.c do for a connection, reduced to one
-// session, one keyspace and no waiting.
+// The embedded engine: what server/input.c and server/dispatch.c do for a connection, reduced to
+// one session, one keyspace and no waiting.
 //
 //     gyre_execute   argv ----------------------------------> execute -> replies
 //     gyre_feed      bytes -> request_parse_fast / request_parse -^
 //
-// Between two calls of gyre_feed an unfinished request lies in one of two places, as the parser asks for it
-// (engine/request.h):
+// Between two calls of gyre_feed an unfinished request lies in one of two places, as the parser
+// asks for it (engine/request.h):
 //
 //     input          the request from its first byte on
-//     input + big    the same, but its present argument, which is big, is filled into a blob of its own; input ends
-//                    where that argument begins
+//     input + big    the same, but its present argument, which is big, is filled into a blob of
+//                    its own; input ends where that argument begins
 #include "gyre.h"
 
 #include <errno.h>
@@ -26,8 +26,8 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 
-#define FAST_ARGS  64        // arguments of a request that takes the fast path
-#define MIN_BULK   (1 << 20) // lowest proto-max-bulk-len, as in the server
+#define FAST_ARGS 64        // arguments of a request that takes the fast path
+#define MIN_BULK  (1 << 20) // lowest proto-max-bulk-len, as in the server
 
 struct gyre {
     struct embed embed;
@@ -35,8 +35,8 @@ struct gyre {
     void *now_arg;
     int64_t fixed_ms; // gyre_set_now_ms
     struct request_parser parser;
-    struct buf input;  // an unfinished request
-    struct blob *big;  // its argument that is being filled, bulk_len bytes in the end; owned, or NULL
+    struct buf input; // an unfinished request
+    struct blob *big; // its argument that is being filled, bulk_len bytes in the end; owned
     struct reply replies;
     struct reply silent; // of a command whose reply may not be sent
 };
@@ -86,7 +86,8 @@ struct gyre *gyre_open(const struct gyre_options *options)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static const struct gyre_options none;
     const struct gyre_options *o = options ? options : &none;
-    if (o->databases > INT32_MAX || (o->max_bulk_bytes && o->max_bulk_bytes < MIN_BULK)) return NULL;
+    if (o->databases > INT32_MAX || (o->max_bulk_bytes && o->max_bulk_bytes < MIN_BULK))
+        return NULL;
     pthread_once(&once, calibrate);
     struct gyre *g = mem_calloc(sizeof *g);
     struct embed *e = &g->embed;
@@ -133,16 +134,24 @@ static void execute(struct gyre *g, int argc, struct slice *argv, struct blob **
 {
     struct embed *e = &g->embed;
     struct session *s = &e->session;
-    struct ctx ctx = {.argv = argv, .argc = argc, .blobs = blobs, .db = s->db, .session = s,
-                      .flags = s->is_no_touch ? CTX_NO_TOUCH : 0, .engine = e->engine,
-                      .settings = e->settings, .now_ms = g->now_ms(g->now_arg),
-                      .spaces = e->engine->spaces, .space_count = 1,
+    struct ctx ctx = {.argv = argv,
+                      .argc = argc,
+                      .blobs = blobs,
+                      .db = s->db,
+                      .session = s,
+                      .flags = s->is_no_touch ? CTX_NO_TOUCH : 0,
+                      .engine = e->engine,
+                      .settings = e->settings,
+                      .now_ms = g->now_ms(g->now_arg),
+                      .spaces = e->engine->spaces,
+                      .space_count = 1,
                       .space = e->engine->spaces[0]};
     ctx.cmd = engine_admit(e->engine, s, e->settings, argc, argv);
     s->active_ms = ctx.now_ms;
     s->commands++;
     if (ctx.cmd) s->last_command = ctx.cmd;
-    // A command that changes the session decides itself whether it is answered; the others are told.
+    // A command that changes the session decides itself whether it is answered; the others are
+    // told.
     bool decides = ctx.cmd && (ctx.cmd->flags & CMD_SESSION);
     bool is_sent = decides ? s->reply_mode == REPLY_ON : session_step_reply(s);
     ctx.reply = is_sent ? &g->replies : &g->silent;
@@ -173,8 +182,8 @@ static int finish(struct gyre *g, char **replies, size_t *len)
     return GYRE_CLOSED;
 }
 
-int gyre_execute(struct gyre *g, int argc, const char *const *argv, const size_t *lens, char **reply,
-                 size_t *reply_len)
+int gyre_execute(struct gyre *g, int argc, const char *const *argv, const size_t *lens,
+                 char **reply, size_t *reply_len)
 {
     if (argc < 1) return -EINVAL;
     struct slice few[FAST_ARGS], *args = few;
@@ -188,8 +197,8 @@ int gyre_execute(struct gyre *g, int argc, const char *const *argv, const size_t
 
 // --- feeding -------------------------------------------------------------------------------------
 
-// Executes the whole requests in [p, end); *status says what stands behind them. Returns the first byte that was not used up:
-// the beginning of an unfinished request.
+// Executes the whole requests in [p, end); *status says what stands behind them. Returns the first
+// byte that was not used up: the beginning of an unfinished request.
 static const char *run_requests(struct gyre *g, const char *p, const char *end,
                                 enum request_status *status)
 {
@@ -274,7 +283,8 @@ int gyre_feed(struct gyre *g, const char *bytes, size_t len, char **replies, siz
     if (len) {
         enum request_status status;
         const char *rest = run_requests(g, p, end, &status);
-        if (status == REQUEST_ERROR) protocol_error(g);
+        if (status == REQUEST_ERROR)
+            protocol_error(g);
         else if (rest > p || !is_continued || status == REQUEST_BIG)
             keep(g, rest, end, status == REQUEST_BIG);
     }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// command: the command table. It is built once, out of the families' declarations, and never changes.
+// command: the command table. It is built once, out of the families' declarations, and never
+// changes.
 //
 //   all:  | top-level commands, in order | subcommands of A | {0} | subcommands of B | {0} ...
 //
-// Every declaration is copied there, so that the copy can carry what only the table knows: its id (dense,
-// sentinels have none), its parent and its full name, the ACL categories and the flag
-// that follow from the rest of it. A container's `subcommands` points into the same array.
+// Every declaration is copied there, so that the copy can carry what only the table knows: its id
+// (dense, sentinels have none), its parent and its full name, the ACL categories and the flag that
+// follow from the rest of it. A container's `subcommands` points into the same array.
 //
-// Looking a name up is on the path of every request, so it is one multiplication and, nearly always,
-// one probe. A name is read as two words, its first and its last eight bytes (they overlap, and neither
-// read leaves the name), with bit 5 of every byte set. Together with the length they are the hash's input and the
-// comparison at once: what equals a letter under that bit is that letter in one of its cases, so for a name of up to 16
-// letters there is nothing left to compare. The few with a '-', '_' or digit, or longer, are compared in full.
+// Looking a name up is on the path of every request, so it is one multiplication and, nearly
+// always, one probe. A name is read as two words, its first and its last eight bytes (they overlap,
+// and neither read leaves the name), with bit 5 of every byte set. Together with the length they
+// are the hash's input and the comparison at once: what equals a letter under that bit is that
+// letter in one of its cases, so for a name of up to 16 letters there is nothing left to compare.
+// The few with a '-', '_' or digit, or longer, are compared in full.
 #include "engine/command.h"
 
 #include "base/assert.h"
@@ -68,8 +70,10 @@ static inline struct words words_of(struct slice s)
     const unsigned char *p = (const unsigned char *)s.ptr;
     if (s.len >= 8)
         return (struct words){load8(s.ptr) | CASE_BITS, load8(s.ptr + s.len - 8) | CASE_BITS};
-    if (s.len >= 4)
-        return (struct words){(load4(s.ptr) | (uint64_t)load4(s.ptr + s.len - 4) << 32) | CASE_BITS, 0};
+    if (s.len >= 4) {
+        uint64_t both = load4(s.ptr) | (uint64_t)load4(s.ptr + s.len - 4) << 32;
+        return (struct words){both | CASE_BITS, 0};
+    }
     // 1 to 3 bytes: first, middle, last.
     uint32_t few = p[0] | (uint32_t)p[s.len / 2] << 8 | (uint32_t)p[s.len - 1] << 16;
     return (struct words){few | CASE_BITS, 0};
@@ -158,8 +162,8 @@ struct command_range command_range(const struct command *c)
         const struct key_spec *s = &c->keys[i];
         if (s->flags & KEY_INCOMPLETE) r.is_partial = true;
         // Several ranges are one only if they follow each other, key by key.
-        bool fits = is_plain_range(s) &&
-                    (is_only || (s->step == 1 && (!previous_last || previous_last == s->begin - 1)));
+        bool follows = !previous_last || previous_last == s->begin - 1;
+        bool fits = is_plain_range(s) && (is_only || (s->step == 1 && follows));
         if (!fits) {
             r.is_partial = true;
             continue;
@@ -327,8 +331,9 @@ struct range {
 
 enum spec_outcome { SPEC_FOUND, SPEC_ABSENT, SPEC_INVALID };
 
-// The position behind the keyword, searched forwards from `begin`, or backwards from the end if that is negative; 0 if
-// it is not there. The first position is never a keyword's, nor, going forwards, is the last.
+// The position behind the keyword, searched forwards from `begin`, or backwards from the end if
+// that is negative; 0 if it is not there. The first position is never a keyword's, nor, going
+// forwards, is the last.
 static int behind_keyword(const struct key_spec *s, int argc, const struct slice *argv)
 {
     if (s->begin > 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // command: what a command is, declared once beside its handler, at the foot of its family's file in
-// src/commands/. COMMAND, COMMAND DOCS, ACL, arity checks, key extraction and routing over the shards
-// all derive from the declaration.
+// src/commands/. COMMAND, COMMAND DOCS, ACL, arity checks, key extraction and routing over the
+// shards all derive from the declaration.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -89,12 +89,12 @@ enum key_flag { // as COMMAND INFO shows them in key specifications
     KEY_VARIABLE_FLAGS = 1u << 10,
 };
 
-// Where keys stand among the arguments: begin at an index or behind a keyword; from there a range or
-// a number followed by that many keys.
+// Where keys stand among the arguments: begin at an index or behind a keyword; from there a range
+// or a number followed by that many keys.
 struct key_spec {
     uint16_t flags;      // enum key_flag; 0: no such specification
-    int16_t begin;       // index; with a keyword: where the search starts (negative: from the end, backwards);
-                         // 0 without one: nobody can tell (SORT's BY and GET), see get_keys
+    int16_t begin;       // index; with a keyword: where the search starts (negative: from the end,
+                         // backwards); 0 without one: nobody can tell (SORT), see get_keys
     const char *keyword; // NULL: begin is the index
     bool is_keynum;      // false: last/step/limit; true: keynum/first/step
     int16_t last;        // range: last key relative to begin, negative from the end of the arguments
@@ -105,7 +105,8 @@ struct key_spec {
 
 #define KEY_SPECS_MAX 3
 
-// One specification: keys at `first`, then every `step`, up to `last` (absolute; negative: from the end).
+// One specification: keys at `first`, then every `step`, up to `last` (absolute; negative: from the
+// end).
 #define KEYS(first_, last_, step_, flags_)                                                         \
     {.flags = (flags_), .begin = (first_), .last = (last_) >= 0 ? (last_) - (first_) : (last_),    \
      .step = (step_)}
@@ -116,9 +117,9 @@ struct command;
 // Finds the keys where specifications do not suffice (SORT, MIGRATE, BITFIELD); as command_keys.
 typedef int (*command_keys_fn)(const struct command *c, int argc, const struct slice *argv,
                                int *positions, uint16_t *flags_out, int max);
-// SPAN_SUM: writes the reply that is made of the sum. Called at home, once, after parts (CTX_IS_PART) on
-// several shards have answered integers that were added up; not if one answered an error. A handler that runs whole
-// calls it itself.
+// SPAN_SUM: writes the reply that is made of the sum. Called at home, once, after parts
+// (CTX_IS_PART) on several shards have answered integers that were added up; not if one answered an
+// error. A handler that runs whole calls it itself.
 typedef void (*command_finish_fn)(struct ctx *ctx, int64_t sum);
 
 struct command {
@@ -129,16 +130,16 @@ struct command {
     uint32_t flags;
     uint32_t acl;
     enum command_span span;
-    // For a command whose arguments decide how it spans (DEBUG): NULL: `span` holds. See command_span_of.
+    // For a command whose arguments decide how it spans (DEBUG). NULL: `span` holds.
     enum command_span (*span_of)(int argc, const struct slice *argv);
     struct key_spec keys[KEY_SPECS_MAX];
     const struct command *subcommands; // a container; its handler is called for HELP-less unknown forms only if not NULL
     // For COMMAND DOCS:
     const char *group; // "string", "generic", "connection", "server" …
     const char *since, *complexity, *summary;
-    // Arguments in the notation of COMMAND DOCS' syntax lines: words are arguments, WORDS IN CAPITALS tokens,
-    // [optional], <a | b> alternatives, ... repeats. "name:type" where the type does not follow from the name
-    // (engine/command_docs.c lists the names it knows).
+    // Arguments in the notation of COMMAND DOCS' syntax lines: words are arguments, WORDS IN
+    // CAPITALS tokens, [optional], <a | b> alternatives, ... repeats. "name:type" where the type
+    // does not follow from the name (engine/command_docs.c lists the names it knows).
     const char *args;
     const char *history; // "7.0.0: Added the `NX` option.\n6.0.0: …", or NULL
     const char *tips;    // "nondeterministic_output request_policy:all_shards …", or NULL
@@ -160,8 +161,9 @@ static inline enum command_span command_span_of(const struct command *c, int arg
 
 struct command_table;
 
-// Builds the table out of families (a list that ends with NULL, of arrays that end with a NULL name). The table
-// copies the declarations; their strings stay the caller's. Lives as long as the engine.
+// Builds the table out of families (a list that ends with NULL, of arrays that end with a NULL
+// name). The table copies the declarations; their strings stay the caller's. Lives as long as the
+// engine.
 struct command_table *command_table_new(const struct command *const *families);
 void command_table_free(struct command_table *t);
 // Every command and subcommand has an id below this.
@@ -179,7 +181,8 @@ const struct command *command_find_full(const struct command_table *t, struct sl
 // --- keys ----------------------------------------------------------------------------------------
 
 // Positions (in argv) of the command's keys, at most `max`; returns how many there are (may be more
-// than max), or -1 if the arguments do not fit the specification. flags_out: NULL or room for `max`.
+// than max), or -1 if the arguments do not fit the specification. flags_out: NULL or room for
+// `max`.
 int command_keys(const struct command *c, int argc, const struct slice *argv, int *positions,
                  uint16_t *flags_out, int max);
 // Position of the first key, 0 if there is none.
@@ -188,8 +191,9 @@ bool command_arity_fits(const struct command *c, int argc);
 // Do any of its arguments name keys? (Not those whose specification says KEY_NOT_KEY.)
 bool command_has_keys(const struct command *c);
 
-// The keys as the triple that clients before Redis 7 know: first, last (negative: from the end), step;
-// all 0: none can be said. is_partial: it does not yield all keys, or some that are none ("movablekeys").
+// The keys as the triple that clients before Redis 7 know: first, last (negative: from the end),
+// step; all 0: none can be said. is_partial: it does not yield all keys, or some that are none
+// ("movablekeys").
 struct command_range {
     int16_t first, last, step;
     bool is_partial;

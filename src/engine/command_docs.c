@@ -6,8 +6,8 @@
 //     sequence := { item }
 //     item     := ( WORD | "[" choice "]" | "<" choice ">" | "(" choice ")" ) [ "..." ]
 //
-// A sequence is put in order once it is read: a token joins the argument behind it, what repeats what stands
-// before it becomes "multiple", and a group of one is that one.
+// A sequence is put in order once it is read: a token joins the argument behind it, what repeats
+// what stands before it becomes "multiple", and a group of one is that one.
 #include "engine/command_docs.h"
 
 #include <ctype.h>
@@ -56,9 +56,10 @@ static const struct {
     {ARG_PATTERN, " pattern "},
     {ARG_UNIX_TIME, " unix-time-seconds unix-time-milliseconds "},
     {ARG_DOUBLE, " longitude latitude radius width height score "},
-    {ARG_INTEGER, " seconds milliseconds count cursor index offset numkeys client-id destination-db "
-                  "db decrement increment index1 index2 rank weight slot start-slot end-slot port "
-                  "numreplicas numlocal ttl bit protover len frequency min-match-len maxage "
+    {ARG_INTEGER, " seconds milliseconds count cursor index offset numkeys client-id "
+                  "destination-db db decrement increment index1 index2 rank weight slot "
+                  "start-slot end-slot port numreplicas numlocal ttl bit protover len frequency "
+                  "min-match-len maxage "
                   "config-epoch num-matches entries-added entries-read limit "},
 };
 
@@ -321,7 +322,8 @@ struct command_arg *command_docs_parse(const struct command *c)
         return NULL;
     }
     struct command_arg *root = mem_calloc(sizeof *root);
-    *root = (struct command_arg){.type = ARG_BLOCK, .key_spec = -1, .args = l.args, .arg_count = l.count};
+    *root = (struct command_arg){
+        .type = ARG_BLOCK, .key_spec = -1, .args = l.args, .arg_count = l.count};
     int specs = 0, next = 0;
     while (specs < KEY_SPECS_MAX && c->keys[specs].flags) specs++;
     number_keys(root, specs, &next);

@@ -3,12 +3,12 @@
 // command_docs: the arguments of a command as the tree that COMMAND DOCS replies, read from the one
 // line that the declaration has (`.args`). The notation:
 //
-//     name            an argument; its type follows from its name (see command_docs.c), or name:type
-//     WORD            a token, anything without lower-case letters; in front of an argument, it belongs to that
+//     name            an argument; its type follows from its name (command_docs.c), or name:type
+//     WORD            a token: no lower-case letters; it belongs to the argument behind it
 //     <a | b>         one of these
 //     [a b]           optional; [a | b]: none or one of these
 //     (a b)           belongs together
-//     a...            repeats, at least once; so do  a [a ...]  and, with the token each time,  T a [T a ...]
+//     a...            repeats; so do  a [a ...]  and, with the token each time,  T a [T a ...]
 #pragma once
 #include <stdbool.h>
 
@@ -36,8 +36,8 @@ struct command_arg {
     int arg_count;
 };
 
-// The command's arguments in a block of their own (no name; arg_count 0: there are none); the caller
-// frees it. NULL if the notation is wrong.
+// The command's arguments in a block of their own (no name; arg_count 0: there are none); the
+// caller frees it. NULL if the notation is wrong.
 struct command_arg *command_docs_parse(const struct command *c);
 void command_docs_free(struct command_arg *root);
 

@@ -39,6 +39,7 @@ struct ctx {
     struct keyspace *space;         // the one, or the runner's own
     uint64_t first_hash;            // hash of the key at first_key, computed while the batch was read
     const char *first_key;          // NULL: not computed
+    uint64_t begin_ticks;           // when it begins; 0: not read. The end of one command is the next one's beginning
     struct blob **blobs;            // per argument: bytes already in a blob, or NULL (often all NULL: blobs NULL)
 };
 

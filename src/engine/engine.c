@@ -168,11 +168,10 @@ static void count_histogram(struct command_stats *cs, uint64_t ticks)
 {
     if (UNLIKELY(!cs->histogram))
         cs->histogram = mem_calloc(STATS_HISTOGRAM_BUCKETS * sizeof cs->histogram[0]);
-    uint64_t ns = (uint64_t)((double)ticks / clock_ticks_per_us() * 1000);
-    stat_add(&cs->histogram[stats_histogram_bucket(ns)], 1);
+    stat_add(&cs->histogram[stats_histogram_bucket(clock_ticks_to_ns(ticks))], 1);
 }
 
-uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
+void engine_execute(struct ctx *ctx, uint32_t shard)
 {
     struct shard_stats *stats = ctx->engine->stats[shard];
     struct command_stats *cs = &stats->commands[ctx->cmd->id];
@@ -180,9 +179,10 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
     ctx->reply->error_count = 0;
     ctx->space->now_ms = ctx->now_ms;
 
-    uint64_t begin = clock_ticks();
+    uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
     ctx->cmd->handler(ctx);
-    uint64_t ticks = clock_ticks() - begin;
+    ctx->begin_ticks = clock_ticks(); // of the next one
+    uint64_t ticks = ctx->begin_ticks - begin;
 
     stat_add(&cs->calls, 1);
     stat_add(&cs->ticks, ticks);
@@ -193,7 +193,6 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
         stats_count_error(stats, ctx->reply->error_code);
     }
     if (UNLIKELY(ticks >= stats->attention_ticks)) note_slow_command(ctx, ticks);
-    return ticks;
 }
 
 // --- housekeeping --------------------------------------------------------------------------------

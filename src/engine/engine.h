@@ -38,6 +38,24 @@ struct engine *engine_new(const struct command *const *families, const struct se
                           uint32_t shard_count, const struct host *host);
 void engine_free(struct engine *e);
 
+// The newest settings, for a thread that says in *held which it is using (NULL at first); valid until its next call. A
+// snapshot may be freed when it is not the newest and nobody holds it: the holder publishes what it is about
+// to hold and then looks whether that is still the newest, so either the one who publishes a newer one
+// sees the hold, or the holder sees the newer one.
+static inline const struct settings *engine_settings(struct engine *e,
+                                                     _Atomic(const struct settings *) *held)
+{
+    const struct settings *mine = atomic_load_explicit(held, memory_order_relaxed); // own writes
+    // Acquire: the snapshot is complete before it is published.
+    const struct settings *newest = atomic_load_explicit(&e->settings, memory_order_acquire);
+    while (__builtin_expect(mine != newest, 0)) {
+        atomic_store(held, newest); // sequentially consistent, see above
+        mine = newest;
+        newest = atomic_load(&e->settings);
+    }
+    return mine;
+}
+
 // The shard of a key.
 uint32_t engine_shard_of(const struct engine *e, struct slice key);
 
@@ -49,9 +67,9 @@ const struct command *engine_admit(struct engine *e, const struct session *s,
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 
-// Runs ctx->cmd: handler, statistics, slow log. Everything in ctx but `first_*` and `blobs` must be set. Exactly one reply is
-// written. `shard`: whose statistics count it (the one whose thread this is). Returns its duration in clock ticks.
-uint64_t engine_execute(struct ctx *ctx, uint32_t shard);
+// Runs ctx->cmd: handler, statistics, slow log. Everything in ctx but `first_*`, `blobs` and begin_ticks must be set.
+// Exactly one reply is written. `shard`: whose statistics count it (the one whose thread this is).
+void engine_execute(struct ctx *ctx, uint32_t shard);
 
 // Removes due keys and frees garbage of one keyspace, at most `budget` steps; true: more to do now.
 bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget);

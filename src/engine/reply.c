@@ -516,11 +516,10 @@ const char *reply_skip(const char *p, const char *end)
         case '>':
         case '%':
         case '|':
-            // Every value takes three bytes at least, so that more than `end - p` cannot be here.
+            // Every value takes three bytes at least: more than `end - p` cannot be here.
             if (n > end - p) return NULL;
             pending += type == '%' || type == '|' ? 2 * (uint64_t)n : (uint64_t)n;
             if (type == '|') pending++;
-            if (pending > (uint64_t)(end - p)) return NULL;
             break;
         default: break;
         }

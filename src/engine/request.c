@@ -90,7 +90,8 @@ static struct fast_header fast_long_header(const char *p, const char *end, char 
 
 // "<type><n>\r\n", the caller having seen to it that FAST_HEADER_MIN bytes are there. What such a
 // header has in common with the others of its length is subtracted from its first four bytes; what
-// is left, turned so that the first digit is lowest, is small if and only if it is one.
+// is left, turned so that the first digit is lowest, is small if and only if it is one. (Behind the
+// CR any byte will do, see request.h.)
 static inline __attribute__((always_inline)) struct fast_header
 fast_header(const char *p, const char *end, char type)
 {
@@ -99,8 +100,7 @@ fast_header(const char *p, const char *end, char type)
     uint32_t one = rotate_right_8(w - (zero | '\r' << 16 | '\n' << 24));
     if (one <= 9) return (struct fast_header){p + 4, one};
     uint32_t two = rotate_right_8(w - (zero | '0' << 16 | '\r' << 24)), first = two & 0xff;
-    if (two <= 0x9ff && first - 1 <= 8 && p[4] == '\n')
-        return (struct fast_header){p + 5, first * 10 + (two >> 8)};
+    if (two <= 0x9ff && first - 1 <= 8) return (struct fast_header){p + 5, first * 10 + (two >> 8)};
     return fast_long_header(p, end, type);
 }
 
@@ -392,7 +392,7 @@ static const char *read_word(const char *s, const char *end, char **out)
     return s;
 }
 
-// The words never need more bytes than the line. argv holds offsets into `text`, see read_inline.
+// The words never need more bytes than the line; a CR at its end is a space like any other.
 static bool split_words(struct request_parser *p, const char *s, const char *end)
 {
     char *out = p->text = mem_alloc((size_t)(end - s) + 1);
@@ -415,7 +415,6 @@ static enum request_status read_inline(struct request_parser *p, const char *buf
     if (line == LINE_MORE) return REQUEST_MORE;
     const char *s = buf + p->pos, *end = s + line_len;
     take(p, line_len + 1);
-    if (end > s && end[-1] == '\r') end--;
     p->total = REQUEST_ARGS_MAX;
     if (end > s && !split_words(p, s, end)) return fail(p, ERROR_INLINE_QUOTES);
     p->total = p->argc;

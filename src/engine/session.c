@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// session: the life of what a connection is to the commands. What RESET clears and what it keeps follows Redis 7.2:
-// the id, the addresses, the times and the client library's name and version stay.
+// session: the life of what a connection is to the commands. What RESET clears and what it keeps
+// follows Redis 7.2: the id, the addresses, the times and the client library's name and version
+// stay.
 #include "engine/session.h"
 
 #include <stddef.h>

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// session: what a connection is to the commands: who it is, what it selected. Embedded in the server's
-// client; owned by its home shard's thread. The embedded engine (include/gyre.h) has one without a
-// socket.
+// session: what a connection is to the commands: who it is, what it selected. Embedded in the
+// server's client; owned by its home shard's thread. The embedded engine (include/gyre.h) has one
+// without a socket.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/slice.h"
 
-// CLIENT REPLY SKIP drops the reply of the command after it: SKIP_NEXT while it runs itself, SKIP for the next.
+// CLIENT REPLY SKIP drops the reply of the command after it: SKIP_NEXT while it runs itself, SKIP
+// for the next.
 enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
 struct session {
@@ -35,11 +36,13 @@ void session_init(struct session *s, uint64_t id);
 void session_free(struct session *s);
 // Back to the state of a new connection (RESET).
 void session_reset(struct session *s, bool needs_auth);
-// Is the reply of a command to be sent? Call once per command: before it runs, or after it if it is one that
-// changes the session (CMD_SESSION: CLIENT REPLY decides about its own). CLIENT REPLY OFF and SKIP write no reply at all.
+// Is the reply of a command to be sent? Call once per command: before it runs, or after it if it is
+// one that changes the session (CMD_SESSION: CLIENT REPLY decides about its own). CLIENT REPLY OFF
+// and SKIP write no reply at all.
 bool session_step_reply(struct session *s);
 
-// May this be a connection's or a library's name? Nothing that would break a line of CLIENT LIST: '!' to '~' only.
+// May this be a connection's or a library's name? Nothing that would break a line of CLIENT LIST:
+// '!' to '~' only.
 bool session_text_is_valid(struct slice text);
 // Sets name, lib_name or lib_ver to a copy; empty: to NULL.
 void session_set_text(char **field, struct slice text);

@@ -48,7 +48,8 @@ static inline stat_u64 *stats_histogram(const struct command_stats *c)
     return atomic_load_explicit(&c->histogram, memory_order_acquire);
 }
 
-// Adds the histogram to `counts` (STATS_HISTOGRAM_BUCKETS); returns how many calls it holds. Any thread.
+// Adds the histogram to `counts` (STATS_HISTOGRAM_BUCKETS); returns how many calls it holds. Any
+// thread.
 uint64_t stats_histogram_add(const struct command_stats *c, uint64_t *counts);
 // The microseconds within which `percentile` (0 to 100) of the `total` calls in `counts` ended.
 double stats_histogram_percentile_us(const uint64_t *counts, uint64_t total, double percentile);

@@ -131,7 +131,7 @@ static int listen_tcp(const char *name, int port, int backlog)
     return fd < 0 && is_optional && is_missing ? -2 : fd;
 }
 
-static int listen_unix(const struct settings *s)
+static int open_unix(const struct settings *s)
 {
     union any_address a = {.local.sun_family = AF_UNIX};
     if (strlen(s->unixsocket) >= sizeof a.local.sun_path) {
@@ -157,19 +157,17 @@ static void close_all(const int *fds, int count)
     for (int i = 0; i < count; i++) close(fds[i]);
 }
 
-int address_listen(const struct settings *s, int *fds, int max, int *unix_count, char *error,
-                   size_t error_size)
+int address_listen_unix(const struct settings *s, char *error, size_t error_size)
+{
+    int fd = open_unix(s);
+    if (fd < 0)
+        snprintf(error, error_size, "Failed opening Unix socket %s: %s", s->unixsocket, strerror(errno));
+    return fd;
+}
+
+int address_listen_tcp(const struct settings *s, int *fds, int max, char *error, size_t error_size)
 {
     int count = 0;
-    *unix_count = 0;
-    if (s->unixsocket[0]) {
-        if ((fds[count] = listen_unix(s)) < 0) {
-            snprintf(error, error_size, "Failed opening Unix socket %s: %s", s->unixsocket,
-                     strerror(errno));
-            return -1;
-        }
-        *unix_count = ++count;
-    }
     for (uint32_t i = 0; s->port && i < s->bind_count && count < max; i++) {
         int fd = listen_tcp(s->bind[i], (int)s->port, (int)s->tcp_backlog);
         if (fd == -2) continue;
@@ -180,10 +178,6 @@ int address_listen(const struct settings *s, int *fds, int max, int *unix_count,
             return -1;
         }
         fds[count++] = fd;
-    }
-    if (count == 0) {
-        snprintf(error, error_size, "Configured to not listen anywhere, exiting.");
-        return -1;
     }
     return count;
 }

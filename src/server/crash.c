@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Everything here from crash_report on runs in a signal handler of a process whose memory may be in any state. So:
+// Everything here from crash_report on runs in a signal handler of a process whose memory may be in
+// any state. So:
 //
-// - Only async-signal-safe calls, no allocation, no stdio, no locks. (Two exceptions, as everywhere:
-//   backtrace, whose library crash_install has loaded beforehand, and backtrace_symbols_fd, for addresses
-//   in shared libraries only.)
-// - What may be bad memory (the command, its arguments) is read through the kernel, which answers EFAULT
-//   where a plain read would fault again.
-// - What matters most comes first: should the report itself crash, the kernel ends the process, since the
-//   signal is blocked here, and what was written stays.
+// - Only async-signal-safe calls, no allocation, no stdio, no locks. (Two exceptions, as usual:
+//   backtrace, whose library crash_install has loaded beforehand, and backtrace_symbols_fd, for
+//   addresses in shared libraries only.)
+// - What may be bad memory (the command, its arguments) is read through the kernel, which answers
+//   EFAULT where a plain read would fault again.
+// - What matters most comes first: should the report itself crash, the kernel ends the process,
+//   since the signal is blocked here, and what was written stays.
 // - One thread reports; others that crash meanwhile wait for the end that is coming.
 //
-// The end is the signal itself once more, with its own siginfo, under the action that was there before
-// (the default, or a sanitizer's): debuggers, core files and exit statuses see the crash as if nobody had
-// looked.
+// The end is the signal itself once more, with its own siginfo, under the action that was there
+// before (the default, or a sanitizer's): debuggers, core files and exit statuses see the crash as
+// if nobody had looked.
 //
-// Secrets: arguments pass through redact_arg, and are left out altogether under hide-user-data-from-log, as are
-// registers but for those that point to code and stack. No memory is dumped.
+// Secrets: arguments pass through redact_arg, and are left out altogether under
+// hide-user-data-from-log, as are registers but for those that point to code and stack. No memory
+// is dumped.
 #include "server/crash.h"
 
 #include <errno.h>
@@ -44,7 +46,7 @@
 #include "engine/settings.h"
 #include "engine/version.h"
 
-#define STACK_BYTES (64 * 1024) // signal frame (AVX-512: 4 KiB), unwinder and the report's own buffers
+#define STACK_BYTES (64 * 1024) // signal frame (AVX-512: 4 KiB), unwinder, the report's buffers
 #define GUARD_BYTES 4096
 #define FRAMES_MAX  64
 #define ARGS_SHOWN  32 // arguments of the command
@@ -150,7 +152,8 @@ static bool read_memory(void *to, const void *from, size_t len)
     return true;
 }
 
-// A text of at most size - 1 bytes; byte by byte, since it may end right before memory that is not there.
+// A text of at most size - 1 bytes; byte by byte, since it may end right before memory that is not
+// there.
 static bool read_text(char *to, const char *from, size_t size)
 {
     for (size_t i = 0; i + 1 < size; i++) {
@@ -250,7 +253,8 @@ static void *program_counter(const ucontext_t *uc)
 
 // --- sections of the report ----------------------------------------------------------------------
 
-// A return address stands behind its call, where the next function may begin already: the call itself is looked up.
+// A return address stands behind its call, where the next function may begin already: the call
+// itself is looked up.
 static void report_frame(struct out *o, int number, void *address)
 {
     struct symbol symbol;
@@ -275,7 +279,8 @@ static void report_frame(struct out *o, int number, void *address)
     out_line(o, ")");
 }
 
-// The frames of this handler come first in what backtrace finds: the report begins at the one that was interrupted.
+// The frames of this handler come first in what backtrace finds: the report begins at the one that
+// was interrupted.
 static void report_stack(struct out *o, ucontext_t *uc, const void *fault_address)
 {
     void *frames[FRAMES_MAX];
@@ -350,7 +355,8 @@ static void report_arg(struct out *o, int arg, struct slice shown, size_t full_l
     out_line(o, "");
 }
 
-// Copies of the arguments, cut at ARG_BYTES: long enough for every word by which redact_arg decides.
+// Copies of the arguments, cut at ARG_BYTES: long enough for every word by which redact_arg
+// decides.
 static void report_args(struct out *o, const struct ctx *ctx, bool hides_data)
 {
     char bytes[ARGS_SHOWN][ARG_BYTES];
@@ -487,8 +493,10 @@ static void crash_report(const struct crash *crash, int number, const siginfo_t 
     const struct settings *settings = NULL;
     const void *work = crash_slot_get();
     bool is_executing = work && read_memory(&ctx, work, sizeof ctx);
-    if (engine) settings = atomic_load_explicit(&engine->settings, memory_order_relaxed);
-    else if (is_executing) settings = ctx.settings;
+    if (engine)
+        settings = atomic_load_explicit(&engine->settings, memory_order_relaxed);
+    else if (is_executing)
+        settings = ctx.settings;
     if (settings && !settings->crash_log_enabled) return;
     bool hides_data = settings && settings->hide_user_data_from_log;
     struct out o = {.fd = log_raw_fd()};
@@ -575,5 +583,6 @@ void crash_install(void)
     crash_thread_begin();
     struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++) sigaction(signals[i], &action, &crash->before[i]);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        sigaction(signals[i], &action, &crash->before[i]);
 }

@@ -128,7 +128,8 @@ static void info(struct ctx *ctx, struct host_info *out)
     out->output_kbps = (double)sampled_rate(&server->output) / 1024;
     out->memory_startup_bytes = server->startup_bytes;
     out->memory_peak_bytes = MAX(stat_get(&server->peak_bytes), mem_used_bytes());
-    if (server->config->path) copy_text(out->config_file, sizeof out->config_file, server->config->path);
+    if (server->config->path) // which never changes
+        copy_text(out->config_file, sizeof out->config_file, server->config->path);
     ssize_t n = readlink("/proc/self/exe", out->executable, sizeof out->executable - 1);
     out->executable[n > 0 ? n : 0] = '\0';
     for (uint32_t i = 0; i < server->worker_count; i++) add_worker(out, server->workers[i]);
@@ -140,14 +141,13 @@ static bool shard_info(struct ctx *ctx, uint32_t shard, struct shard_info *out)
     if (shard >= server->worker_count) return false;
     struct shard *s = &server->workers[shard]->shard;
     const struct keyspace *ks = ctx->engine->spaces[shard];
-    uint64_t busy = stat_get(&s->busy_ticks), idle = stat_get(&s->idle_ticks);
     *out = (struct shard_info){
         .connections = stat_get(&s->connections),
         .commands = stat_get(&ctx->engine->stats[shard]->total_commands),
         .forwarded = stat_get(&s->forwarded),
         .meetings = stat_get(&ctx->engine->stats[shard]->meetings),
         .inbox_depth = atomic_load(&s->inbox.has_parts),
-        .busy_permille = busy + idle ? busy * 1000 / (busy + idle) : 0,
+        .busy_permille = stat_get(&server->workers[shard]->busy_permille),
     };
     for (uint32_t i = 0; i < ks->db_count; i++) out->keys += stat_get(&ks->dbs[i].key_count);
     return true;
@@ -184,9 +184,13 @@ static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, ch
     bool is_local = address_is_local(ctx->session->fd);
     pthread_mutex_lock(&server->mutex);
     struct settings *next = config_set(server->config, pairs, count, is_local, error, error_size);
-    if (next) server_publish_settings(server, next);
+    bool is_applied = next && server_apply_settings(server, next, error, error_size);
+    if (is_applied)
+        server_publish_settings(server, next);
+    else
+        settings_free(next);
     pthread_mutex_unlock(&server->mutex);
-    return next != NULL;
+    return is_applied;
 }
 
 static bool rewrite_config(struct ctx *ctx, char *error, size_t error_size)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,11 +44,18 @@ struct router {
     struct server *server;
     struct ring *ring;
     struct listener listeners[ROUTER_LISTENERS];
-    int listener_count, open_listeners;
+    int listener_count;     // the Unix socket, if any, is the first
+    int accepting;          // listeners whose final callback has not come
+    _Atomic(const struct settings *) settings; // held; see engine_settings
     struct newcomer *oldest, *newest;
     struct ring_ready signal_ready;
     int signal_fd;
     _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
+    // A change of addresses that another thread waits for.
+    pthread_mutex_t mutex;
+    pthread_cond_t answered;
+    const struct settings *wanted; // guarded by mutex; NULL: none
+    bool is_listening_there;       // the answer; guarded by mutex
 };
 
 // --- placing -------------------------------------------------------------------------------------
@@ -161,8 +169,7 @@ static void admit(struct listener *l, int fd)
 {
     struct router *r = l->router;
     struct server *server = r->server;
-    pthread_mutex_lock(&server->mutex); // the settings stay while they are looked at
-    const struct settings *s = server->config->settings;
+    const struct settings *s = engine_settings(server->engine, &r->settings);
     uint32_t clients = atomic_load_explicit(&server->client_count, memory_order_relaxed);
     const char *error = NULL;
     stat_add(&server->total_connections, 1);
@@ -173,7 +180,6 @@ static void admit(struct listener *l, int fd)
                 "come from the machine itself. Set requirepass, or bind the addresses you want and "
                 "turn protected-mode off.\r\n";
     if (!error && !l->is_unix) set_socket_options(s, fd);
-    pthread_mutex_unlock(&server->mutex);
     if (error) {
         refuse(server, fd, error);
         return;
@@ -190,7 +196,7 @@ static void on_accept(struct ring_accept *accept, int result)
 {
     struct listener *l = CONTAINER_OF(accept, struct listener, accept);
     if (result == -ECANCELED)
-        l->router->open_listeners--;
+        l->router->accepting--;
     else if (result < 0)
         log_write(LOG_WARNING, "Accepting client connection: %s", strerror(-result));
     else if (atomic_load(&l->router->is_stopping))
@@ -229,25 +235,101 @@ static int open_signals(void)
 
 // --- life ----------------------------------------------------------------------------------------
 
+static void add_listener(struct router *r, int fd, bool is_unix)
+{
+    struct listener *l = &r->listeners[r->listener_count++];
+    *l = (struct listener){.router = r, .is_unix = is_unix};
+    l->accept.fd = fd;
+    l->accept.done = on_accept;
+}
+
+static bool open_tcp(struct router *r, const struct settings *s)
+{
+    char error[512];
+    int fds[SETTINGS_BIND_MAX];
+    int count = address_listen_tcp(s, fds, SETTINGS_BIND_MAX, error, sizeof error);
+    if (count < 0) log_write(LOG_WARNING, "%s", error);
+    for (int i = 0; i < count; i++) add_listener(r, fds[i], false);
+    return count >= 0;
+}
+
 static bool open_listeners(struct router *r)
 {
     char error[512];
-    int fds[ROUTER_LISTENERS], unix_count;
     const struct settings *s = r->server->config->settings;
-    int count = address_listen(s, fds, ROUTER_LISTENERS, &unix_count, error, sizeof error);
-    if (count < 0) {
-        log_write(LOG_WARNING, "%s", error);
-        return false;
+    if (s->unixsocket[0]) {
+        int fd = address_listen_unix(s, error, sizeof error);
+        if (fd < 0) {
+            log_write(LOG_WARNING, "%s", error);
+            return false;
+        }
+        add_listener(r, fd, true);
     }
-    for (int i = 0; i < count; i++) {
-        struct listener *l = &r->listeners[i];
-        l->router = r;
-        l->is_unix = i < unix_count;
-        l->accept.fd = fds[i];
-        l->accept.done = on_accept;
+    if (!open_tcp(r, s)) return false;
+    if (r->listener_count == 0)
+        log_write(LOG_WARNING, "Configured to not listen anywhere, exiting.");
+    return r->listener_count > 0;
+}
+
+static void start_accepting(struct router *r, int first)
+{
+    for (int i = first; i < r->listener_count; i++) {
+        ring_accept_start(r->ring, &r->listeners[i].accept);
+        r->accepting++;
     }
-    r->listener_count = count;
-    return true;
+}
+
+static void stop_accepting(struct router *r, int first)
+{
+    for (int i = first; i < r->listener_count; i++)
+        ring_accept_stop(r->ring, &r->listeners[i].accept);
+    while (r->accepting > first) ring_run(r->ring, 10000);
+}
+
+static int first_tcp(const struct router *r)
+{
+    return r->listener_count && r->listeners[0].is_unix;
+}
+
+// Addresses may overlap (127.0.0.1 and *), so the old sockets go before the new ones come.
+static bool move_tcp(struct router *r, const struct settings *next)
+{
+    int first = first_tcp(r);
+    stop_accepting(r, first);
+    for (int i = first; i < r->listener_count; i++) close(r->listeners[i].accept.fd);
+    r->listener_count = first;
+    bool is_open = open_tcp(r, next);
+    if (!is_open) open_tcp(r, engine_settings(r->server->engine, &r->settings));
+    start_accepting(r, first);
+    return is_open;
+}
+
+static void answer_wanted(struct router *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    if (r->wanted) {
+        r->is_listening_there = move_tcp(r, r->wanted);
+        r->wanted = NULL;
+        pthread_cond_broadcast(&r->answered);
+    }
+    pthread_mutex_unlock(&r->mutex);
+}
+
+bool router_listen(struct router *r, const struct settings *next)
+{
+    pthread_mutex_lock(&r->mutex);
+    r->wanted = next;
+    ring_wake(NULL, r->ring);
+    while (r->wanted && !atomic_load(&r->is_stopping)) pthread_cond_wait(&r->answered, &r->mutex);
+    bool is_listening = !r->wanted && r->is_listening_there;
+    r->wanted = NULL;
+    pthread_mutex_unlock(&r->mutex);
+    return is_listening;
+}
+
+const struct settings *router_held_settings(const struct router *r)
+{
+    return atomic_load(&r->settings);
 }
 
 struct router *router_new(struct server *server)
@@ -263,6 +345,8 @@ struct router *router_new(struct server *server)
     };
     struct router *r = mem_calloc(sizeof *r);
     r->server = server;
+    pthread_mutex_init(&r->mutex, NULL);
+    pthread_cond_init(&r->answered, NULL);
     r->signal_fd = open_signals();
     r->ring = ring_open(&options, why, sizeof why);
     if (!r->ring) log_write(LOG_WARNING, "The router cannot open its ring: %s", why);
@@ -278,15 +362,18 @@ void router_run(struct router *r)
     r->signal_ready.fd = r->signal_fd;
     r->signal_ready.done = on_signal;
     ring_ready_start(r->ring, &r->signal_ready);
-    for (int i = 0; i < r->listener_count; i++)
-        ring_accept_start(r->ring, &r->listeners[i].accept);
-    r->open_listeners = r->listener_count;
-    while (!atomic_load(&r->is_stopping)) ring_run(r->ring, place_late_ones(r));
-
-    for (int i = 0; i < r->listener_count; i++) ring_accept_stop(r->ring, &r->listeners[i].accept);
+    start_accepting(r, 0);
+    while (!atomic_load(&r->is_stopping)) {
+        ring_run(r->ring, place_late_ones(r));
+        answer_wanted(r);
+    }
+    pthread_mutex_lock(&r->mutex);
+    pthread_cond_broadcast(&r->answered); // nobody is answered any more
+    pthread_mutex_unlock(&r->mutex);
+    stop_accepting(r, 0);
     for (struct newcomer *n = r->oldest; n; n = n->next)
         if (!n->is_late) ring_ready_stop(r->ring, &n->ready);
-    while (r->open_listeners || r->oldest) ring_run(r->ring, 10000);
+    while (r->oldest) ring_run(r->ring, 10000);
 }
 
 void router_stop(struct router *r)
@@ -303,5 +390,7 @@ void router_free(struct router *r)
     }
     if (r->ring) ring_close(r->ring);
     if (r->signal_fd >= 0) close(r->signal_fd);
+    pthread_mutex_destroy(&r->mutex);
+    pthread_cond_destroy(&r->answered);
     mem_free(r);
 }

@@ -5,14 +5,21 @@
 // nothing at all for ROUTER_GRACE_MS) goes to the shard with the fewest connections. It also takes
 // signals, and owns start and stop.
 #pragma once
+#include <stdbool.h>
 
 struct server;
+struct settings;
 struct router;
 
 // Opens the listening sockets. NULL: the reason was logged. Owned by the caller.
 struct router *router_new(struct server *server);
 // Runs until the server is to stop; then no connection is accepted any more.
 void router_run(struct router *r);
+// Listens on the TCP addresses of `next` instead of the present ones; waits for the router's thread to have done it. If they
+// cannot be had, false, and the present ones stay. Any other thread, one at a time (the server's mutex).
+bool router_listen(struct router *r, const struct settings *next);
+// The settings that the router's thread may be using.
+const struct settings *router_held_settings(const struct router *r);
 // Makes router_run return; any thread.
 void router_stop(struct router *r);
 void router_free(struct router *r);

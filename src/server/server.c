@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/server.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -45,7 +48,7 @@ static bool is_held(struct server *server, const struct settings *settings)
 {
     for (uint32_t i = 0; i < server->worker_count; i++)
         if (atomic_load(&server->workers[i]->shard.settings) == settings) return true;
-    return false;
+    return router_held_settings(server->router) == settings;
 }
 
 static void free_retired(struct server *server, bool is_all)
@@ -60,6 +63,52 @@ static void free_retired(struct server *server, bool is_all)
         settings_free(r->settings);
         mem_free(r);
     }
+}
+
+static bool has_other_addresses(const struct settings *a, const struct settings *b)
+{
+    if (a->port != b->port || a->bind_count != b->bind_count) return true;
+    for (uint32_t i = 0; i < a->bind_count; i++)
+        if (strcmp(a->bind[i], b->bind[i])) return true;
+    return false;
+}
+
+// More clients need more descriptors.
+static bool provide_descriptors(int64_t maxclients, char *why, size_t why_size)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)maxclients + SERVER_OWN_FDS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return true;
+    struct rlimit more = {.rlim_cur = wanted, .rlim_max = MAX(limit.rlim_max, wanted)};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return true;
+    snprintf(why, why_size,
+             "The operating system is not able to handle the specified number of clients, try with %lld",
+             (long long)limit.rlim_cur - SERVER_OWN_FDS);
+    return false;
+}
+
+bool server_apply_settings(struct server *server, const struct settings *next, char *error,
+                           size_t error_size)
+{
+    const struct settings *now = server->config->settings;
+    char why[160];
+    if (next->maxclients > now->maxclients &&
+        !provide_descriptors(next->maxclients, why, sizeof why)) {
+        config_format_error("maxclients", why, error, error_size);
+        return false;
+    }
+    if (strcmp(next->dir, now->dir) && chdir(next->dir)) {
+        config_format_error("dir", strerror(errno), error, error_size);
+        return false;
+    }
+    if (!has_other_addresses(now, next) || router_listen(server->router, next)) return true;
+    bool is_port = now->port != next->port;
+    config_format_error(is_port ? "port" : "bind",
+                        is_port ? "Unable to listen on this port. Check server logs."
+                                : "Failed to bind to specified addresses.",
+                        error, error_size);
+    if (chdir(now->dir)) log_write(LOG_WARNING, "Cannot go back to %s", now->dir);
+    return false;
 }
 
 void server_publish_settings(struct server *server, struct settings *settings)

@@ -13,6 +13,7 @@
 #include "server/config.h"
 #include "server/worker.h"
 
+#define SERVER_OWN_FDS 64 // descriptors the server needs beside those of its clients
 #define SERVER_SAMPLES 16 // of the instantaneous figures, one every SHARD_CRON_MS
 
 struct sampled { // a rate, from a counter sampled by worker 0; relaxed, for INFO
@@ -50,7 +51,11 @@ int server_run(struct config *config);
 struct worker *server_least_loaded(struct server *server);
 // Asks the router to stop the server; any thread, and signal handlers' thread.
 void server_request_stop(struct server *server);
-// Applies what changed in the settings to running sockets and threads; the mutex is held.
+// Does what a change of settings needs done before it can be published (sockets, limits, directory). False with the
+// whole text of the error reply; then nothing has changed. The mutex is held.
+bool server_apply_settings(struct server *server, const struct settings *next, char *error,
+                           size_t error_size);
+// Makes them the newest; takes them over. The mutex is held.
 void server_publish_settings(struct server *server, struct settings *settings);
 // Sends the commands to all connections in MONITOR mode.
 void server_feed_monitors(struct worker *w, struct client *c, const struct call *calls,

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/settings.h"
@@ -58,6 +59,16 @@ static void check_clients(struct worker *w, int64_t now_ms)
     }
 }
 
+static void measure_load(struct worker *w)
+{
+    int64_t mono_us = clock_mono_us(), cpu_us = clock_thread_us();
+    if (w->last_mono_us && mono_us > w->last_mono_us)
+        stat_set(&w->busy_permille,
+                 (uint64_t)((cpu_us - w->last_cpu_us) * 1000 / (mono_us - w->last_mono_us)));
+    w->last_mono_us = mono_us;
+    w->last_cpu_us = cpu_us;
+}
+
 static void publish(struct worker *w)
 {
     uint64_t query = 0, output = 0;
@@ -96,6 +107,7 @@ static void cron(struct shard *s)
     end_pause(w, now_ms);
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;
     w->last_cron_ms = now_ms;
+    measure_load(w);
     publish(w);
     check_clients(w, now_ms);
 }

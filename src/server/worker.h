@@ -38,7 +38,8 @@ struct worker {
     struct slice args[RUN_ARGS];
     // Published.
     stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query, max_output;
-    int64_t last_cron_ms;
+    stat_u64 busy_permille;        // of the last second, processor time against the clock
+    int64_t last_cron_ms, last_mono_us, last_cpu_us;
 };
 
 int worker_init(struct worker *w, struct server *server, uint32_t id);

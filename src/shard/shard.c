@@ -32,7 +32,6 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->resume.deliver = deliver_resume;
     s->spin_us = SPIN_START_US;
     s->is_now_stale = true;
-    s->mark_ticks = clock_ticks();
     atomic_init(&s->settings, NULL);
     shard_settings(s);
 }
@@ -44,26 +43,10 @@ void shard_destroy(struct shard *s)
     inbox_destroy(&s->inbox);
 }
 
-int64_t shard_read_clock(struct shard *s);
 int64_t shard_read_clock(struct shard *s)
 {
     s->is_now_stale = false;
     return s->now_ms = clock_unix_ms();
-}
-
-// A snapshot may be freed when no shard holds it and it is not the newest. The holder publishes what it is about to
-// hold and then looks whether that is still the newest: either the one who publishes a newer one sees
-// the hold, or the holder sees the newer one.
-const struct settings *shard_settings(struct shard *s)
-{
-    const struct settings *held = atomic_load_explicit(&s->settings, memory_order_relaxed);
-    const struct settings *newest = atomic_load_explicit(&s->engine->settings, memory_order_acquire);
-    while (UNLIKELY(held != newest)) {
-        atomic_store(&s->settings, newest); // sequentially consistent, see above
-        held = newest;
-        newest = atomic_load(&s->engine->settings);
-    }
-    return held;
 }
 
 // --- mail ----------------------------------------------------------------------------------------
@@ -346,10 +329,7 @@ static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
 
 static void wait_and_receive(struct shard *s, int64_t timeout_us)
 {
-    uint64_t now = clock_ticks();
-    stat_add(&s->busy_ticks, now - s->mark_ticks);
-    s->mark_ticks = now;
-    if (timeout_us > 0) {
+    if (timeout_us != 0) {
         atomic_store(&s->inbox.is_asleep, true); // sequentially consistent, see inbox.h
         if (has_work(s)) timeout_us = 0;
     }

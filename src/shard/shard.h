@@ -37,8 +37,8 @@ struct shard_group {
 struct shard {
     // Other threads' side.
     struct inbox inbox;
-    _Atomic(const struct settings *) settings; // held by this shard; see shard_settings
-    stat_u64 connections, forwarded, busy_ticks, idle_ticks; // published
+    _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
+    stat_u64 connections, forwarded; // published
     struct mail resume; // posted by the runner of the meeting this shard is parked in
 
     // This thread's side.
@@ -59,7 +59,6 @@ struct shard {
     bool is_now_stale;
     bool has_more_cron;                 // housekeeping stopped at its budget
     int64_t next_cron_ms;
-    uint64_t mark_ticks;
 };
 
 void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
@@ -70,14 +69,17 @@ void shard_destroy(struct shard *s);
 void shard_tick(struct shard *s, int64_t max_wait_us);
 
 // Unix ms of this turn; read from the clock once after each wait.
+int64_t shard_read_clock(struct shard *s);
 static inline int64_t shard_now_ms(struct shard *s)
 {
-    extern int64_t shard_read_clock(struct shard *);
     return s->is_now_stale ? shard_read_clock(s) : s->now_ms;
 }
 
 // The newest settings; valid until the next call on this shard.
-const struct settings *shard_settings(struct shard *s);
+static inline const struct settings *shard_settings(struct shard *s)
+{
+    return engine_settings(s->engine, &s->settings);
+}
 
 // Runs pieces linked by `next`, in order, on this shard's keyspace. `ctx` has everything but the fields that
 // follow from the piece. with_lengths: fill in each piece's reply_bytes. Only when the keyspace is this shard's to touch.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// libFuzzer target: any bytes as a client's stream, parsed and executed by the embedded engine. The clock moves
-// with every command, so keys expire; housekeeping runs between the pieces in which the stream arrives; at the end
-// all invariants of the keyspace are walked, and every reply must have been well-formed RESP.
+// libFuzzer target: any bytes as a client's stream, parsed and executed by the embedded engine. The
+// clock moves with every command, so keys expire; housekeeping runs between the pieces in which the
+// stream arrives; at the end all invariants of the keyspace are walked, and every reply must have
+// been well-formed RESP.
 //
-// Input: byte 0 chooses how long the pieces are, byte 1 how fast time passes and whether a password is asked for; the
-// stream follows. Values are limited to 1 MiB, DEBUG is refused, and what would stop a server answers an error, so no
-// input can hang the target or fill its memory.
+// Input: byte 0 chooses how long the pieces are, byte 1 how fast time passes and whether a password
+// is asked for; the stream follows. Values are limited to 1 MiB, DEBUG is refused, and what would
+// stop a server answers an error, so no input can hang the target or fill its memory.
 #include <stdint.h>
 
 #include "base/assert.h"
@@ -51,7 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t at = 2; at < size; at += piece) {
         char *replies;
         size_t len;
-        gyre_feed(g, (const char *)data + at, size - at < piece ? size - at : piece, &replies, &len);
+        gyre_feed(g, (const char *)data + at, size - at < piece ? size - at : piece, &replies,
+                  &len);
         check_replies(replies, len);
         gyre_free(replies);
         gyre_cron(g, CRON_BUDGET);

@@ -199,10 +199,10 @@ def max_clients(t, threads, io):
                 return False
 
     t.wait_for(welcome, "a place became free")
-    t.equal(conns[0].cmd("CONFIG", "SET", "maxclients", "20"), OK)
+    t.equal(conns[0].cmd("CONFIG", "SET", "maxclients", "30"), OK)
     more = [t.connect(server) for _ in range(10)]
     for conn in more:
-        t.equal(conn.cmd("PING"), PONG, "after CONFIG SET maxclients 20")
+        t.equal(conn.cmd("PING"), PONG, "after CONFIG SET maxclients 30")
 
 
 GARBAGE = {

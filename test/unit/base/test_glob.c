@@ -72,6 +72,8 @@ Test(glob, a_class_matches_one_of_its_bytes)
     cr_assert_not(matches("[a-c]", "d"));
     cr_assert(matches("[^a-c]", "d"));
     cr_assert(matches("[a^]", "^"));
+    cr_assert(matches("[^a]", "^"));
+    cr_assert_not(matches("[^^]", "^"));
     cr_assert(matches("[-]", "-"));
     cr_assert(matches("*[0-9]", "key:7"));
 }

@@ -112,6 +112,7 @@ static bool model_step(struct model *m, uint32_t budget)
     }
     if (left == 0) return true;
     cr_assert_gt(model_first_ms(m), m->now_ms, "too late");
+    cr_assert_eq(m->wheel.now_ms, m->now_ms, "the wheel's time stays behind");
     return false;
 }
 

@@ -134,12 +134,14 @@ Test(gyre, cron_removes_what_is_due)
         snprintf(key, sizeof key, "key:%d", i);
         EXPECT(g, "+OK\r\n", "SET", key, "v", "PX", i % 2 ? "100" : "100000");
     }
-    while (gyre_cron(g, 50)) {}
+    while (gyre_cron(g, 50)) {
+    }
     cr_assert_eq(gyre_key_count(g, 0), 1000);
     gyre_set_now_ms(g, NOW + 101);
     cr_assert(gyre_cron(g, 10), "the budget is kept");
     cr_assert_geq(gyre_key_count(g, 0), 980);
-    while (gyre_cron(g, 50)) {}
+    while (gyre_cron(g, 50)) {
+    }
     cr_assert_eq(gyre_key_count(g, 0), 500);
     gyre_validate(g);
     gyre_close(g);
@@ -243,7 +245,8 @@ Test(gyre, what_closes_a_connection_begins_a_new_session)
     struct gyre *g = gyre_open(NULL);
     cr_assert_eq(feed(g, "SET k v\r\nSELECT 1\r\nQUIT\r\nGET k\r\n", "+OK\r\n+OK\r\n+OK\r\n"),
                  GYRE_CLOSED);
-    cr_assert_eq(feed(g, "GET k\r\n*1\r\n!\r\n", "$1\r\nv\r\n-ERR Protocol error: expected '$', got '!'\r\n"),
+    cr_assert_eq(feed(g, "GET k\r\n*1\r\n!\r\n",
+                      "$1\r\nv\r\n-ERR Protocol error: expected '$', got '!'\r\n"),
                  GYRE_CLOSED);
     cr_assert_eq(feed(g, "GET k\r\n", "$1\r\nv\r\n"), 0);
     gyre_close(g);
@@ -260,8 +263,8 @@ Test(gyre, admin_commands_are_harmless)
     EXPECT(g, "+OK\r\n", "CLIENT", "PAUSE", "100");
     EXPECT(g, "+OK\r\n", "CLIENT", "UNPAUSE");
     static const char *const texts[][2] = {
-        {"INFO", "everything"}, {"CLIENT", "LIST"}, {"CLIENT", "INFO"}, {"MEMORY", "STATS"},
-        {"SLOWLOG", "GET"}, {"LATENCY", "DOCTOR"}, {"COMMAND", "DOCS"},
+        {"INFO", "everything"}, {"CLIENT", "LIST"},    {"CLIENT", "INFO"},  {"MEMORY", "STATS"},
+        {"SLOWLOG", "GET"},     {"LATENCY", "DOCTOR"}, {"COMMAND", "DOCS"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char *reply;
@@ -293,18 +296,18 @@ Test(gyre, configuration_changes_all_or_nothing)
     struct gyre *g = gyre_open(NULL);
     EXPECT(g, "*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n", "CONFIG", "GET",
            "MAXMEMORY-P*");
-    EXPECT(g,
-           "-ERR CONFIG SET failed (possibly related to argument 'nosuch') - unknown option\r\n",
+    EXPECT(g, "-ERR CONFIG SET failed (possibly related to argument 'nosuch') - unknown option\r\n",
            "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "nosuch", "1");
     EXPECT(g, "*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n", "CONFIG", "GET",
            "maxmemory-policy");
     EXPECT(g, "+OK\r\n", "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "lfu-log-factor", "5");
     EXPECT(g, "+OK\r\n", "SET", "k", "v");
     EXPECT(g, ":5\r\n", "OBJECT", "FREQ", "k");
-    EXPECT(g,
-           "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable "
-           "config\r\n",
-           "CONFIG", "SET", "databases", "2");
+    EXPECT(
+        g,
+        "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable "
+        "config\r\n",
+        "CONFIG", "SET", "databases", "2");
     gyre_close(g);
 }
 

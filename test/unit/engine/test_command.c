@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "engine/command.h"
+
 #include <criterion/criterion.h>
+#include <ctype.h>
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "engine/command.h"
 
 static const struct command container_subs[] = {
     {.name = "list", .arity = -2, .flags = CMD_ADMIN},
@@ -16,7 +18,8 @@ static const struct command family_one[] = {
      .keys = {KEYS(1, 1, 1, KEY_RO | KEY_ACCESS)}},
     {.name = "set", .arity = -3, .flags = CMD_WRITE,
      .keys = {KEYS(1, 1, 1, KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS)}},
-    {.name = "mset", .arity = -3, .flags = CMD_WRITE, .keys = {KEYS(1, -1, 2, KEY_OW | KEY_UPDATE)}},
+    {.name = "mset", .arity = -3, .flags = CMD_WRITE,
+     .keys = {KEYS(1, -1, 2, KEY_OW | KEY_UPDATE)}},
     {.name = "rename", .arity = 3, .keys = {KEYS(1, 1, 1, KEY_RW), KEYS(2, 2, 1, KEY_OW)}},
     {.name = "client", .arity = -2, .subcommands = container_subs},
     {0},
@@ -25,15 +28,17 @@ static const struct command family_one[] = {
 static const struct command family_two[] = {
     {.name = "blpop", .arity = -3, .flags = CMD_BLOCKING, .keys = {KEYS(1, -2, 1, KEY_RW)}},
     {.name = "eval", .arity = -3, .acl = ACL_SCRIPTING, .flags = CMD_READONLY,
-     .keys = {{.flags = KEY_RW, .begin = 2, .is_keynum = true, .keynum = 0, .first = 1, .step = 1}}},
+     .keys = {{.flags = KEY_RW, .begin = 2, .is_keynum = true, .first = 1, .step = 1}}},
     {.name = "zunionstore", .arity = -4,
      .keys = {KEYS(1, 1, 1, KEY_OW),
-              {.flags = KEY_RO, .begin = 2, .is_keynum = true, .keynum = 0, .first = 1, .step = 1}}},
+              {.flags = KEY_RO, .begin = 2, .is_keynum = true, .first = 1, .step = 1}}},
     {.name = "xread", .arity = -4,
-     .keys = {{.flags = KEY_RO, .begin = 1, .keyword = "STREAMS", .last = -1, .step = 1, .limit = 2}}},
+     .keys = {{.flags = KEY_RO, .begin = 1, .keyword = "STREAMS", .last = -1, .step = 1,
+               .limit = 2}}},
     {.name = "migrate", .arity = -6,
      .keys = {KEYS(3, 3, 1, KEY_RW),
-              {.flags = KEY_RW | KEY_INCOMPLETE, .begin = -2, .keyword = "KEYS", .last = -1, .step = 1}}},
+              {.flags = KEY_RW | KEY_INCOMPLETE, .begin = -2, .keyword = "KEYS", .last = -1,
+               .step = 1}}},
     {.name = "sort", .arity = -2, .keys = {KEYS(1, 1, 1, KEY_RO), {.flags = KEY_RO, .step = 1}}},
     {.name = "spublish", .arity = 3, .keys = {KEYS(1, 1, 1, KEY_NOT_KEY)}},
     {.name = "zrevrangebyscore", .arity = -4},
@@ -48,9 +53,9 @@ static const struct command family_two[] = {
 
 static const struct command *const families[] = {family_one, family_two, NULL};
 
+#define TEXTS(...) ((const char *[]){__VA_ARGS__})
 #define ARGS(...)                                                                                  \
-    (int)ARRAY_LEN(((const char *[]){__VA_ARGS__})), slices((const char *[]){__VA_ARGS__},         \
-                                                            ARRAY_LEN(((const char *[]){__VA_ARGS__})))
+    (int)ARRAY_LEN(TEXTS(__VA_ARGS__)), slices(TEXTS(__VA_ARGS__), ARRAY_LEN(TEXTS(__VA_ARGS__)))
 
 static struct slice args[32];
 
@@ -81,7 +86,7 @@ Test(command, names_are_found_in_any_case)
         char name[40];
         size_t len = strlen(c->name);
         for (size_t k = 0; k < len; k++)
-            name[k] = c->name[k] >= 'a' && c->name[k] <= 'z' && k % 2 ? c->name[k] - 32 : c->name[k];
+            name[k] = k % 2 ? (char)toupper((unsigned char)c->name[k]) : c->name[k];
         cr_assert_eq(command_find(t, (struct slice){name, len}), c);
         cr_assert_eq(command_find(t, slice_of(c->name)), c);
     }
@@ -91,9 +96,10 @@ Test(command, names_are_found_in_any_case)
 Test(command, names_that_only_resemble_one_are_unknown)
 {
     struct command_table *t = command_table_new(families);
-    const char *unknown[] = {"", "ge", "gett", "g\x05t", "sets", "tt", "tttt", "TL", "zremrangebyscorf",
-                             "restore\rasking", "restore-askin", "georadiusbymember_", "georadiusbymember_xo",
-                             "georadiusbymembxr_ro", "a-name-that-is-longer-than-any-command-could-ever-be"};
+    const char *unknown[] = {
+        "", "ge", "gett", "g\x05t", "sets", "tt", "tttt", "TL", "zremrangebyscorf",
+        "restore\rasking", "restore-askin", "georadiusbymember_", "georadiusbymember_xo",
+        "georadiusbymembxr_ro", "a-name-that-is-longer-than-any-command-could-ever-be"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
         cr_assert_null(command_find(t, slice_of(unknown[i])), "%s", unknown[i]);
     cr_assert_null(command_find(t, (struct slice){"get\0", 4}));
@@ -146,7 +152,8 @@ Test(command, categories_follow_from_flags)
     cr_assert_eq(command_find(t, SLICE("set"))->acl, ACL_WRITE | ACL_SLOW);
     cr_assert_eq(command_find(t, SLICE("blpop"))->acl, ACL_BLOCKING | ACL_SLOW);
     cr_assert_eq(command_find(t, SLICE("eval"))->acl, ACL_SCRIPTING | ACL_SLOW);
-    cr_assert_eq(command_find_full(t, SLICE("client|list"))->acl, ACL_ADMIN | ACL_DANGEROUS | ACL_SLOW);
+    cr_assert_eq(command_find_full(t, SLICE("client|list"))->acl,
+                 ACL_ADMIN | ACL_DANGEROUS | ACL_SLOW);
     command_table_free(t);
 }
 
@@ -179,7 +186,8 @@ Test(command, more_keys_than_room_are_counted_but_not_stored)
 {
     struct command_table *t = command_table_new(families);
     int at[3] = {0, 0, -7};
-    int n = command_keys(command_find(t, SLICE("mset")), ARGS("mset", "a", "1", "b", "2", "c", "3"), at, NULL, 2);
+    const struct command *mset = command_find(t, SLICE("mset"));
+    int n = command_keys(mset, ARGS("mset", "a", "1", "b", "2", "c", "3"), at, NULL, 2);
     cr_assert_eq(n, 3);
     cr_assert_eq(at[1], 3);
     cr_assert_eq(at[2], -7);
@@ -202,19 +210,27 @@ Test(command, set_reads_its_key_only_with_get)
 Test(command, the_first_key_is_found_without_the_others)
 {
     struct command_table *t = command_table_new(families);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("mset")), ARGS("mset", "a", "1")), 1);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("mset")), ARGS("mset")), 0);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("eval")), ARGS("eval", "x", "1", "a")), 3);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("eval")), ARGS("eval", "x", "0")), 0);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("spublish")), ARGS("spublish", "a", "b")), 0);
-    cr_assert_eq(command_first_key(command_find(t, SLICE("client")), ARGS("client", "id")), 0);
+    const struct command *mset = command_find(t, SLICE("mset"));
+    const struct command *eval = command_find(t, SLICE("eval"));
+    const struct command *spublish = command_find(t, SLICE("spublish"));
+    const struct command *client = command_find(t, SLICE("client"));
+    cr_assert_eq(command_first_key(mset, ARGS("mset", "a", "1")), 1);
+    cr_assert_eq(command_first_key(mset, ARGS("mset")), 0);
+    cr_assert_eq(command_first_key(eval, ARGS("eval", "x", "1", "a")), 3);
+    cr_assert_eq(command_first_key(eval, ARGS("eval", "x", "0")), 0);
+    cr_assert_eq(command_first_key(spublish, ARGS("spublish", "a", "b")), 0);
+    cr_assert_eq(command_first_key(client, ARGS("client", "id")), 0);
     command_table_free(t);
 }
 
 Test(command, the_old_triple_says_when_it_is_not_the_whole_truth)
 {
     struct command_table *t = command_table_new(families);
-    const struct { const char *name; int first, last, step; bool is_partial; } wanted[] = {
+    const struct {
+        const char *name;
+        int first, last, step;
+        bool is_partial;
+    } wanted[] = {
         {"get", 1, 1, 1, false},   {"mset", 1, -1, 2, false},      {"rename", 1, 2, 1, false},
         {"blpop", 1, -2, 1, false}, {"eval", 0, 0, 0, true},       {"zunionstore", 1, 1, 1, true},
         {"xread", 0, 0, 0, true},  {"migrate", 3, 3, 1, true},     {"sort", 1, 1, 1, true},
@@ -223,8 +239,9 @@ Test(command, the_old_triple_says_when_it_is_not_the_whole_truth)
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         const struct command *c = command_find(t, slice_of(wanted[i].name));
         struct command_range r = command_range(c);
-        cr_assert(r.first == wanted[i].first && r.last == wanted[i].last && r.step == wanted[i].step,
-                  "%s: %d %d %d", c->name, r.first, r.last, r.step);
+        cr_assert_eq(r.first, wanted[i].first, "%s", c->name);
+        cr_assert_eq(r.last, wanted[i].last, "%s", c->name);
+        cr_assert_eq(r.step, wanted[i].step, "%s", c->name);
         cr_assert_eq(!!(c->flags & CMD_MOVABLE_KEYS), wanted[i].is_partial, "%s", c->name);
     }
     command_table_free(t);
@@ -233,8 +250,11 @@ Test(command, the_old_triple_says_when_it_is_not_the_whole_truth)
 Test(command, arity_is_exact_or_at_least)
 {
     struct command_table *t = command_table_new(families);
-    const struct command *get = command_find(t, SLICE("get")), *mset = command_find(t, SLICE("mset"));
-    cr_assert(command_arity_fits(get, 2) && !command_arity_fits(get, 3) && !command_arity_fits(get, 1));
-    cr_assert(command_arity_fits(mset, 3) && command_arity_fits(mset, 9) && !command_arity_fits(mset, 2));
+    const struct command *get = command_find(t, SLICE("get"));
+    const struct command *mset = command_find(t, SLICE("mset"));
+    cr_assert(command_arity_fits(get, 2));
+    cr_assert(!command_arity_fits(get, 1) && !command_arity_fits(get, 3));
+    cr_assert(command_arity_fits(mset, 3) && command_arity_fits(mset, 9));
+    cr_assert(!command_arity_fits(mset, 2));
     command_table_free(t);
 }

@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "commands/families.h"
 
-// The tree as text: name:type#spec{members}, with TOKEN= in front and ?, *, ** (token each time) behind.
+// The tree as text: name:type#spec{members}, with TOKEN= in front and ?, *, ** (token each time)
+// behind.
 static void print(struct buf *out, const struct command_arg *a)
 {
     for (int i = 0; i < a->arg_count; i++) {
@@ -40,7 +42,7 @@ static char *tree_of(const char *args)
     return text;
 }
 
-#define TREE(args, expected) cr_assert_str_eq(tree_of(args), expected, "%s: %s", args, tree_of(args))
+#define TREE(args, expected) cr_assert_str_eq(tree_of(args), expected, "%s", args)
 
 Test(command_docs, words_are_arguments_with_the_type_of_their_name)
 {
@@ -71,10 +73,12 @@ Test(command_docs, brackets_say_which_are_optional_or_exclude_each_other)
     TREE("[TYPE <A | B>]", "TYPE=a_b:oneof{A=a:pure-token B=b:pure-token}?");
     TREE("[protover [AUTH username password] [SETNAME clientname]]",
          "protover_username_password_clientname:block{protover:integer "
-         "AUTH=username_password:block{username:string password:string}? SETNAME=clientname:string?}?");
+         "AUTH=username_password:block{username:string password:string}? "
+         "SETNAME=clientname:string?}?");
     TREE("<BYRADIUS radius <M | KM> | BYBOX width height>",
          "radius_m_km_width_height:oneof{BYRADIUS=radius_m_km:block{radius:double "
-         "m_km:oneof{M=m:pure-token KM=km:pure-token}} BYBOX=width_height:block{width:double height:double}}");
+         "m_km:oneof{M=m:pure-token KM=km:pure-token}} "
+         "BYBOX=width_height:block{width:double height:double}}");
 }
 
 Test(command_docs, dots_and_repetitions_say_what_is_multiple)
@@ -94,7 +98,24 @@ Test(command_docs, dots_and_repetitions_say_what_is_multiple)
 
 Test(command_docs, nonsense_is_refused_without_leaking)
 {
-    const char *wrong[] = {"[a", "a]", "<a | >", "()", "...", "a | b", "[a>", "(((((((((((a)))))))))))", "[]", "<a b", "a (b"};
+    const char *wrong[] = {"[a", "a]", "<a | >", "()", "...", "a | b", "[a>", "[]", "<a b", "a (b",
+                           "(((((((((((a)))))))))))"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         cr_assert_str_eq(tree_of(wrong[i]), "wrong", "%s: %s", wrong[i], tree_of(wrong[i]));
+}
+
+static void check_declaration(const struct command *c)
+{
+    struct command_arg *args = command_docs_parse(c);
+    cr_expect(args, "%s: %s", c->name, c->args);
+    cr_expect(c->summary && c->since && c->group, "%s", c->name);
+    cr_expect(c->handler || c->subcommands, "%s", c->name);
+    command_docs_free(args);
+    for (const struct command *s = c->subcommands; s && s->name; s++) check_declaration(s);
+}
+
+Test(command_docs, every_declaration_can_be_read)
+{
+    for (const struct command *const *family = commands_all; *family; family++)
+        for (const struct command *c = *family; c->name; c++) check_declaration(c);
 }

@@ -219,6 +219,24 @@ Test(reply, a_used_reply_needs_no_allocation)
     reply_free(&r);
 }
 
+Test(reply, one_chunk_is_kept_as_the_spare_and_the_others_are_freed)
+{
+    static const char bytes[REPLY_CHUNK_BYTES];
+    size_t before = mem_used_bytes(), one;
+    struct reply r;
+    reply_init(&r, 2);
+    reply_raw(&r, bytes, sizeof bytes);
+    one = mem_used_bytes() - before;
+    for (int i = 0; i < 5; i++) reply_raw(&r, bytes, sizeof bytes);
+    for (int i = 0; i < 2; i++) {
+        reply_clear(&r);
+        reply_validate(&r);
+        cr_assert_eq(mem_used_bytes() - before, one);
+    }
+    reply_free(&r);
+    cr_assert_eq(mem_used_bytes(), before);
+}
+
 Test(reply, detached_chunks_have_their_lengths)
 {
     struct reply r;

@@ -38,7 +38,8 @@ static const char *report_of(void (*die)(void), int *signal_number)
     pid_t child = fork();
     if (child == 0) {
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        int null = open("/dev/null", O_WRONLY); // a sanitizer's report of the crash that was asked for
+        int null =
+            open("/dev/null", O_WRONLY); // a sanitizer's report of the crash that was asked for
         dup2(null, STDERR_FILENO);
         log_open(path);
         crash_install();
@@ -193,13 +194,19 @@ Test(crash, threads_give_their_stacks_back)
 static struct command config_set = {.name = "set", .full_name = "config|set"};
 static char long_value[200];
 static struct slice argv[] = {
-    {"CONFIG", 6}, {"SET", 3}, {"requirepass", 11}, {"hunter2", 7},
-    {"na\"me", 5}, {"\r\n\xff", 3}, {"long", 4}, {long_value, sizeof long_value},
+    {"CONFIG", 6}, {"SET", 3},      {"requirepass", 11}, {"hunter2", 7},
+    {"na\"me", 5}, {"\r\n\xff", 3}, {"long", 4},         {long_value, sizeof long_value},
 };
-static struct session session = {.id = 7, .peer = "127.0.0.1:5000", .name = "worker-bee", .resp = 3};
+static struct session session = {
+    .id = 7, .peer = "127.0.0.1:5000", .name = "worker-bee", .resp = 3};
 static struct settings settings = {.crash_log_enabled = true};
-static struct ctx context = {.cmd = &config_set, .argv = argv, .argc = ARRAY_LEN(argv), .db = 5,
-                             .session = &session, .settings = &settings, .space_count = 1};
+static struct ctx context = {.cmd = &config_set,
+                             .argv = argv,
+                             .argc = ARRAY_LEN(argv),
+                             .db = 5,
+                             .session = &session,
+                             .settings = &settings,
+                             .space_count = 1};
 
 static void crash_in_command(void)
 {
