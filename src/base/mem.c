@@ -159,7 +159,9 @@ size_t mem_resident_bytes(void)
 
 void mem_purge(void)
 {
-#ifdef GYRE_SYSTEM_MALLOC
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    // The sanitizer's allocator has no such thing, and glibc's own, never used, crashes when asked.
+#elif defined(GYRE_SYSTEM_MALLOC)
     malloc_trim(0);
 #else
     mi_collect(true);

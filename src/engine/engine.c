@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "engine/protect.h"
 #include "engine/settings.h"
 
 struct engine *engine_new(const struct command *const *families, const struct settings *settings,
@@ -107,6 +108,8 @@ static const struct command *find_command(struct engine *e, int argc, const stru
 static const char *refusal(const struct session *s, const struct settings *settings,
                            const struct command *c)
 {
+    const char *error = UNLIKELY(c->flags & CMD_PROTECTED) ? protect_refusal(settings, s) : NULL;
+    if (error) return error; // Redis asks for this before it asks for a password
     if (UNLIKELY(!s->is_authenticated) && !(c->flags & CMD_NO_AUTH)) return ERR_NOAUTH;
     if (is_out_of_memory(settings, c)) return ERR_OOM;
     return NULL;
@@ -164,35 +167,32 @@ static void note_slow_command(struct ctx *ctx, uint64_t ticks)
                 (uint32_t)(us / 1000), (uint64_t)s->latency_monitor_threshold);
 }
 
-static void count_histogram(struct command_stats *cs, uint64_t ticks)
-{
-    if (UNLIKELY(!cs->histogram))
-        cs->histogram = mem_calloc(STATS_HISTOGRAM_BUCKETS * sizeof cs->histogram[0]);
-    stat_add(&cs->histogram[stats_histogram_bucket(clock_ticks_to_ns(ticks))], 1);
-}
-
-void engine_execute(struct ctx *ctx, uint32_t shard)
+void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
 {
     struct shard_stats *stats = ctx->engine->stats[shard];
     struct command_stats *cs = &stats->commands[ctx->cmd->id];
     if (UNLIKELY(stats->settings != ctx->settings)) refresh_thresholds(stats, ctx->settings);
-    ctx->reply->error_count = 0;
-    ctx->space->now_ms = ctx->now_ms;
-
-    uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
-    ctx->cmd->handler(ctx);
-    ctx->begin_ticks = clock_ticks(); // of the next one
-    uint64_t ticks = ctx->begin_ticks - begin;
-
     stat_add(&cs->calls, 1);
     stat_add(&cs->ticks, ticks);
     stat_add(&stats->total_commands, 1);
-    if (ctx->settings->latency_tracking) count_histogram(cs, ticks);
+    if (ctx->settings->latency_tracking) stats_count_latency(cs, clock_ticks_to_ns(ticks));
     if (UNLIKELY(ctx->reply->error_count)) {
         stat_add(&cs->failed, 1);
         stats_count_error(stats, ctx->reply->error_code);
     }
     if (UNLIKELY(ticks >= stats->attention_ticks)) note_slow_command(ctx, ticks);
+}
+
+uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
+{
+    ctx->reply->error_count = 0;
+    ctx->space->now_ms = ctx->now_ms;
+    uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
+    ctx->cmd->handler(ctx);
+    ctx->begin_ticks = clock_ticks(); // of the next one
+    uint64_t ticks = ctx->begin_ticks - begin;
+    if (LIKELY(!(ctx->flags & CTX_IS_PART))) engine_count(ctx, shard, ticks);
+    return ticks;
 }
 
 // --- housekeeping --------------------------------------------------------------------------------
@@ -210,6 +210,8 @@ static void expire_due(void *arg, uint32_t db_index, struct entry *e)
 
 bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget)
 {
+    // Relaxed: whether it is seen this time or the next does not matter.
+    if (UNLIKELY(atomic_load_explicit(&e->is_cron_paused, memory_order_relaxed))) return false;
     struct keyspace *ks = e->spaces[shard];
     struct ctx ctx = {.engine = e, .now_ms = now_ms, .space = ks, .space_count = 1,
                       .spaces = &e->spaces[shard]};

@@ -67,9 +67,12 @@ const struct command *engine_admit(struct engine *e, const struct session *s,
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 
-// Runs ctx->cmd: handler, statistics, slow log. Everything in ctx but `first_*`, `blobs` and begin_ticks must be set.
-// Exactly one reply is written. `shard`: whose statistics count it (the one whose thread this is).
-void engine_execute(struct ctx *ctx, uint32_t shard);
+// Runs ctx->cmd. Everything in ctx but `first_*`, `blobs` and begin_ticks must be set. Exactly one reply is written.
+// Returns its duration in clock ticks, and counts it in the statistics of `shard` (the one whose thread this is), unless it is
+// one shard's part of a command (CTX_IS_PART).
+uint64_t engine_execute(struct ctx *ctx, uint32_t shard);
+// Counts a command whose parts have run: statistics, slow log, latency monitor. ctx->reply says how it ended.
+void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 
 // Removes due keys and frees garbage of one keyspace, at most `budget` steps; true: more to do now.
 bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget);

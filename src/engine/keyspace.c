@@ -55,7 +55,7 @@ static void *entry_start(const struct entry *e)
 static struct entry *entry_new(struct slice key, bool has_ttl, size_t embedded_len)
 {
     ASSERT(key.len <= KEY_MAX_BYTES);
-    char *start = mem_alloc(entry_size(key.len, has_ttl, embedded_len));
+    char *start = mem_alloc((entry_size(key.len, has_ttl, embedded_len) + 15) & ~(size_t)15);
     struct entry *e = (struct entry *)(start + (has_ttl ? sizeof(struct timewheel_node) : 0));
     memset(e, 0, sizeof *e);
     e->key_len = (uint32_t)key.len & KEY_MAX_BYTES;
@@ -389,22 +389,6 @@ void keyspace_swap_dbs(struct keyspace *ks, uint32_t a, uint32_t b)
     y->expire_sum_s = sum;
     publish_counts(x);
     publish_counts(y);
-}
-
-static uint64_t random_bits(void *arg)
-{
-    return random_u64(arg);
-}
-
-struct entry *db_random(struct keyspace *ks, struct db *db)
-{
-    enum { TRIES = 100 }; // all may be expired but not yet removed
-    struct entry *e = NULL;
-    for (int i = 0; i < TRIES; i++) {
-        e = dict_random(&db->keys, random_bits, &ks->random);
-        if (!e || !e->has_ttl || entry_expire_at(e) > ks->now_ms) break;
-    }
-    return e;
 }
 
 // --- housekeeping --------------------------------------------------------------------------------

@@ -99,5 +99,3 @@ bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget, keyspac
                    void *arg);
 // When keyspace_cron next has work to do: Unix ms, 0 for now, INT64_MAX for never.
 int64_t keyspace_next_cron_ms(const struct keyspace *ks);
-// A random key of a database that has not expired, or NULL.
-struct entry *db_random(struct keyspace *ks, struct db *db);

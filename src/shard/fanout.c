@@ -32,7 +32,7 @@ static void set_first_key(struct piece *p, struct slice key)
 static enum route route_keyless(const struct engine *e, struct call *call)
 {
     const struct command *c = call->piece.cmd;
-    switch (c->span) {
+    switch (command_span_of(c, call->piece.argc, call->piece.argv)) {
     case SPAN_KEYS:
         return (c->flags & CMD_FAST) && !(c->flags & CMD_SESSION) ? ROUTE_HOME : ROUTE_QUIET;
     case SPAN_CURSOR:

@@ -83,14 +83,10 @@ static void merge_sum(struct ctx *ctx, const struct request *r, const struct por
 {
     int64_t sum = 0;
     for (uint32_t i = 0; i < r->piece_count; i++) sum += header_number(portions[i].text);
-    if (r->whole.cmd->finish) {
-        ctx->cmd = r->whole.cmd;
-        ctx->argv = r->whole.argv;
-        ctx->argc = r->whole.argc;
+    if (r->whole.cmd->finish)
         r->whole.cmd->finish(ctx, sum);
-    } else {
+    else
         reply_int(ctx->reply, sum);
-    }
 }
 
 static void merge_positions(struct reply *out, const struct request *r, struct portion *portions)
@@ -139,7 +135,8 @@ static void merge_portions(struct ctx *ctx, const struct request *r, struct port
 {
     const struct portion *error = first_error(portions, r->piece_count);
     if (error) {
-        reply_raw(ctx->reply, error->text, (size_t)(error->end - error->text));
+        error->text[error->end - error->text - 2] = '\0';
+        reply_error(ctx->reply, error->text + 1);
         return;
     }
     switch (r->whole.cmd->span) {
@@ -151,18 +148,38 @@ static void merge_portions(struct ctx *ctx, const struct request *r, struct port
     }
 }
 
+// A command that ran in parts is counted once, here, with the time of all of them.
 static void merge_split(struct ctx *ctx, const struct request *r, struct reader *readers)
 {
     struct portion few[8], *portions = few;
+    uint64_t ticks = 0;
     if (r->piece_count > ARRAY_LEN(few)) portions = mem_alloc(r->piece_count * sizeof *portions);
     for (uint32_t i = 0; i < r->piece_count; i++) {
         size_t n = r->pieces[i].reply_bytes;
         char *text = reader_copy(&readers[r->pieces_part[i]], n);
         portions[i] = (struct portion){text, text, text + n};
+        ticks += r->pieces[i].ticks;
     }
-    if (!r->is_silent) merge_portions(ctx, r, portions);
+    ctx->cmd = r->whole.cmd;
+    ctx->argv = r->whole.argv;
+    ctx->argc = r->whole.argc;
+    ctx->reply->error_count = 0;
+    merge_portions(ctx, r, portions);
+    engine_count(ctx, ctx->space->shard, ticks);
     for (uint32_t i = 0; i < r->piece_count; i++) mem_free(portions[i].text);
     if (portions != few) mem_free(portions);
+}
+
+// `out` is NULL if nobody reads the reply.
+static void merge_split_to(struct reply *out, struct ctx *ctx, const struct request *r,
+                           struct reader *readers)
+{
+    struct reply unread, *reply = ctx->reply;
+    reply_init(&unread, reply->resp);
+    if (!out) ctx->reply = &unread;
+    merge_split(ctx, r, readers);
+    ctx->reply = reply;
+    reply_free(&unread);
 }
 
 // --- operations ----------------------------------------------------------------------------------
@@ -192,7 +209,7 @@ void merge_replies(struct operation *op, struct ctx *ctx)
         if (r->piece_count == 0)
             reader_take(&local, r->local_bytes, out);
         else if (r->pieces)
-            merge_split(ctx, r, readers);
+            merge_split_to(out, ctx, r, readers);
         else
             reader_take(&readers[r->part], r->whole.reply_bytes, out);
     }

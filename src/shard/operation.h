@@ -34,6 +34,7 @@ struct piece {
     const char *first_key; // see struct ctx
     uint64_t first_hash;
     size_t reply_bytes; // out: length of its reply within the part's
+    uint64_t ticks;     // out: how long it took
     struct piece *next; // in the same part
 };
 

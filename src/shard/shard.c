@@ -127,7 +127,7 @@ static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
     ctx->first_hash = p->first_hash;
     ctx->flags = flags | p->ctx_flags;
     if (LIKELY(p->cmd != NULL))
-        engine_execute(ctx, s->id);
+        p->ticks = engine_execute(ctx, s->id);
     else
         engine_refuse(ctx, s->id);
     ctx->flags = flags;

@@ -244,7 +244,7 @@ class Differ:
 
     def __init__(self, redis, gyre, resp, mode, rng):
         self.redis, self.gyre, self.resp, self.mode, self.rng = redis, gyre, resp, mode, rng
-        self.commands = 0
+        self.commands, self.last = 0, "(none)"
         self.used = set()  # differences that were needed
         self.control = [(redis.connect(timeout=30)), (gyre.connect(timeout=30))]
 
@@ -254,10 +254,14 @@ class Differ:
 
     def run(self, one, state=True):
         """Run one case; returns a Mismatch or None."""
-        for conn in self.control:
-            reply = conn.cmd("FLUSHALL")
+        for conn, server in zip(self.control, (self.redis, self.gyre)):
+            try:
+                reply = conn.cmd("FLUSHALL")
+            except Failure as failure:
+                raise Failure(f"{server.kind}: FLUSHALL after the case {self.last!r}: {failure}") from None
             if reply.kind != "+":
-                raise Failure(f"FLUSHALL between cases answered {show(reply)}")
+                raise Failure(f"{server.kind}: FLUSHALL after the case {self.last!r} answered {show(reply)}")
+        self.last = one.name
         sides = Side(self.redis, self.resp), Side(self.gyre, self.resp)
         history = []
         seen = {"words": {a for s in one.steps for a in s.args}}

@@ -150,11 +150,17 @@ def bursts(t, threads, io):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             sock.close()
         t.equal(control.cmd("PING"), PONG)
-    t.wait_for(
-        lambda: int(info(control, "clients")["connected_clients"]) == base,
-        "all of them are gone",
-        20,
-    )
+
+    def others():
+        return int(info(control, "clients")["connected_clients"]) - base
+
+    try:
+        t.wait_for(lambda: others() == 0, "all of them are gone", 20)
+    except Failure:
+        listed = control.cmd("CLIENT", "LIST").text().decode().count("\n")
+        raise Failure(
+            f"{others()} of {total} clients are still connected after 20 s; CLIENT LIST has {listed} lines"
+        ) from None
     received = int(info(control, "stats")["total_connections_received"]) - before
     t.check(
         received >= total, f"total_connections_received rose by {received}, want at least {total}"
