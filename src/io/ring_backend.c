@@ -286,16 +286,6 @@ void backend_recv_unstarve(struct ring *ring, struct ring_recv *recv)
     }
 }
 
-void backend_accept_unpause(struct ring *ring, struct ring_accept *accept)
-{
-    struct ring_accept *a, *all = ring->accept_paused.first;
-    ring->accept_paused.first = NULL;
-    while ((a = all)) {
-        all = a->next;
-        if (a != accept) QUEUE_PUSH(&ring->accept_paused, a);
-    }
-}
-
 // Takes each queue as it stands: what callbacks add meanwhile has its turn in the next ring_run.
 static void run_finished(struct ring *ring)
 {
@@ -325,7 +315,7 @@ static void run_finished(struct ring *ring)
 static void resume_accept(struct ring *ring, struct ring_accept *accept)
 {
     accept->state = OP_RUNNING;
-    if (accept->error < 0) {
+    if (accept->error < 0 && !(accept->flags & OP_STOPPING)) {
         ring->callbacks++;
         accept->done(accept, accept->error);
     }

@@ -138,7 +138,6 @@ void backend_recv_finish(struct ring *ring, struct ring_recv *recv, int result);
 void backend_recv_unstarve(struct ring *ring, struct ring_recv *recv);
 // `error`, if < 0, is still to be reported, which happens at the end of the pause.
 void backend_accept_pause(struct ring *ring, struct ring_accept *accept, int error);
-void backend_accept_unpause(struct ring *ring, struct ring_accept *accept);
 void backend_accept_finish(struct ring *ring, struct ring_accept *accept, int result);
 void backend_ready_finish(struct ring *ring, struct ring_ready *ready, int result);
 

@@ -239,11 +239,8 @@ static void poll_accept_start(struct ring *ring, struct ring_accept *accept)
 
 static void poll_accept_stop(struct ring *ring, struct ring_accept *accept)
 {
-    switch (accept->state) {
-    case OP_ARMED: input_detach(poll_of(ring), accept->fd); break;
-    case OP_WAITING: backend_accept_unpause(ring, accept); break;
-    default: return;
-    }
+    if (accept->state != OP_ARMED) return; // in its callback or in a pause: ends after it
+    input_detach(poll_of(ring), accept->fd);
     backend_accept_finish(ring, accept, -ECANCELED);
 }
 

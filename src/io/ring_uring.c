@@ -360,12 +360,9 @@ static void uring_accept_start(struct ring *ring, struct ring_accept *accept)
 
 static void uring_accept_stop(struct ring *ring, struct ring_accept *accept)
 {
-    if (accept->state == OP_WAITING) {
-        backend_accept_unpause(ring, accept);
-        backend_accept_finish(ring, accept, -ECANCELED);
-    } else if (accept->state == URING_MULTI || accept->state == URING_POLL) {
+    // In its callback or in a pause it ends after it.
+    if (accept->state == URING_MULTI || accept->state == URING_POLL)
         submit_cancel(uring_of(ring), accept, TAG_ACCEPT);
-    }
 }
 
 static void on_accept(struct uring *u, struct ring_accept *accept, int result, unsigned flags)

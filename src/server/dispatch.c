@@ -41,27 +41,17 @@ static void lend_chunk(struct worker *w, struct reply *r)
     r->spare->next = NULL;
 }
 
-// CLIENT REPLY SKIP silences the command after it.
-static void advance_reply_mode(struct session *s, uint8_t mode_before)
-{
-    if (mode_before == REPLY_SKIP) s->reply_mode = REPLY_ON;
-    if (s->reply_mode == REPLY_SKIP_NEXT) s->reply_mode = REPLY_SKIP;
-}
-
 static void run_in_place(struct client *c, struct call *calls)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
-    uint8_t mode = s->reply_mode;
-    struct reply *reply = mode == REPLY_ON ? &c->reply : &w->scratch;
+    bool is_session = calls[0].route == ROUTE_QUIET; // then it stands alone, and may change the mode
+    bool is_read = is_session ? s->reply_mode == REPLY_ON : session_step_reply(s);
     lend_chunk(w, &c->reply);
-    struct ctx ctx = client_ctx(c, reply);
+    struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
     shard_execute(&w->shard, &ctx, &calls[0].piece, false);
-    if (UNLIKELY(mode != REPLY_ON)) {
-        if (s->reply_mode == REPLY_ON) reply_splice(&c->reply, &w->scratch);
-        reply_clear(&w->scratch);
-    }
-    advance_reply_mode(s, mode);
+    if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, &w->scratch);
+    if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
     if (reply_bytes(&c->reply) || s->is_closing) output_mark_dirty(c);
 }
 
@@ -119,13 +109,12 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
                              struct ring_buf *buf, struct query *query, bool is_parser_owned)
 {
     struct shard *s = &c->worker->shard;
-    uint8_t mode = c->session.reply_mode;
+    bool is_read = session_step_reply(&c->session);
     struct reply shape;
     reply_init(&shape, c->session.resp); // only its version is looked at
     struct ctx ctx = client_ctx(c, &shape);
     struct operation *op = fanout_operation(s, &ctx, calls, count);
-    for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = mode != REPLY_ON;
-    advance_reply_mode(&c->session, mode);
+    for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = !is_read;
     op->owner = c;
     op->done = operation_done;
     hold_arguments(c, op, buf, query, is_parser_owned);

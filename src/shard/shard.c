@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 
-#define PREFETCH_WINDOW  16   // keys fetched ahead: about as many misses as a core keeps in flight
+#define FETCH_BUCKETS    32   // pieces ahead of the one that is run;
+#define FETCH_ENTRIES    16   // a core keeps some 10 to 16 misses in flight
 #define CRON_BUDGET      2000 // expiries and frees a tick: a few hundred microseconds
 #define SPIN_MAX_US      40
 #define SPIN_START_US    8
@@ -97,23 +98,22 @@ struct ctx shard_ctx(struct shard *s)
                         .space = s->space};
 }
 
-// The keys of up to PREFETCH_WINDOW pieces are brought in together, so that their cache misses
-// overlap: first the buckets, then the entries the buckets name. Returns the piece behind the window.
-static struct piece *prefetch(const struct ctx *ctx, struct piece *first)
+// These two must be inlined: gcc takes a function that only prefetches for one without effect and drops its calls.
+#define FETCH static inline __attribute__((always_inline)) void
+
+// Brings in the line of the table where the piece's first key must be.
+FETCH fetch_bucket(const struct dict *keys, const struct piece *p)
 {
-    const struct dict *keys = &ctx->space->dbs[ctx->db].keys;
-    struct piece *p = first;
-    for (int i = 0; p && i < PREFETCH_WINDOW; i++, p = p->next)
-        if (p->first_key) dict_prefetch_bucket(keys, p->first_hash);
-    struct piece *end = p;
-    for (p = first; p != end; p = p->next) {
-        if (!p->first_key) continue;
-        const char *entry = dict_peek(keys, p->first_hash);
-        if (!entry) continue;
-        __builtin_prefetch(entry);
-        __builtin_prefetch(entry + 64);
-    }
-    return end;
+    if (p->first_key) dict_prefetch_bucket(keys, p->first_hash);
+}
+
+// Brings in the entry that this line names: header, key and the beginning of the value.
+FETCH fetch_entry(const struct dict *keys, const struct piece *p)
+{
+    const char *entry = p->first_key ? dict_peek(keys, p->first_hash) : NULL;
+    if (!entry) return;
+    __builtin_prefetch(entry);
+    __builtin_prefetch(entry + 64);
 }
 
 static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
@@ -133,14 +133,25 @@ static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
     ctx->flags = flags;
 }
 
+// Keys are fetched ahead of the command that is run, so that their cache misses overlap: buckets
+// FETCH_BUCKETS pieces ahead, entries FETCH_ENTRIES ahead, when their buckets have come.
 void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths)
 {
-    struct piece *fetched = first; // everything before it is on its way
+    const struct dict *keys = &ctx->space->dbs[ctx->db].keys;
+    struct piece *bucket = first, *entry = first->next ? first : NULL; // a single one gains nothing
+    for (int i = 0; entry && bucket && i < FETCH_BUCKETS; i++, bucket = bucket->next)
+        fetch_bucket(keys, bucket);
+    for (int i = 0; entry && i < FETCH_ENTRIES; i++, entry = entry->next) fetch_entry(keys, entry);
     for (struct piece *p = first; p; p = p->next) {
-        if (p == fetched && p->next) fetched = prefetch(ctx, p);
         size_t before = with_lengths ? reply_bytes(ctx->reply) : 0;
         execute_piece(s, ctx, p);
         if (with_lengths) p->reply_bytes = reply_bytes(ctx->reply) - before;
+        if (!entry) continue;
+        fetch_entry(keys, entry);
+        entry = entry->next;
+        if (!bucket) continue;
+        fetch_bucket(keys, bucket);
+        bucket = bucket->next;
     }
 }
 

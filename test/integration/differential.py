@@ -258,9 +258,13 @@ class Differ:
             try:
                 reply = conn.cmd("FLUSHALL")
             except Failure as failure:
-                raise Failure(f"{server.kind}: FLUSHALL after the case {self.last!r}: {failure}") from None
+                raise Failure(
+                    f"{server.kind}: FLUSHALL after the case {self.last!r}: {failure}"
+                ) from None
             if reply.kind != "+":
-                raise Failure(f"{server.kind}: FLUSHALL after the case {self.last!r} answered {show(reply)}")
+                raise Failure(
+                    f"{server.kind}: FLUSHALL after the case {self.last!r} answered {show(reply)}"
+                )
         self.last = one.name
         sides = Side(self.redis, self.resp), Side(self.gyre, self.resp)
         history = []

@@ -86,7 +86,18 @@ PATTERNS = [
 
 
 # Commands and options with a time: no random number may become one, or keys would die while others look.
-TIMED = {"EX", "PX", "EXAT", "PXAT", "SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"}
+TIMED = {
+    "EX",
+    "PX",
+    "EXAT",
+    "PXAT",
+    "SETEX",
+    "PSETEX",
+    "EXPIRE",
+    "PEXPIRE",
+    "EXPIREAT",
+    "PEXPIREAT",
+}
 
 
 class Generator:

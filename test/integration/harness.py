@@ -459,6 +459,15 @@ def info(conn, *sections):
     return out
 
 
+def settled(conn, count):
+    """Wait until exactly `count` clients are connected (earlier ones' closing may still be on its way)."""
+    wait_for(
+        lambda: int(info(conn, "clients")["connected_clients"]) == count,
+        f"{count} clients are connected",
+    )
+    return count
+
+
 def free_port():
     """A port below the ephemeral range (so that no outgoing connection takes it in between)."""
     dice = random.SystemRandom()

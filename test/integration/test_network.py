@@ -9,6 +9,7 @@ import time
 
 from differential import scan_all
 from harness import (
+    settled,
     PATIENCE,
     PONG,
     Closed,
@@ -116,7 +117,7 @@ def output_limit(t, threads, io):
 def bursts(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
-    base = int(info(control, "clients")["connected_clients"])
+    base = settled(control, 1)
     before = int(info(control, "stats")["total_connections_received"])
     total, burst = int(10000 * max(1, t.scale)), 1000
     for number in range(total // burst):
@@ -176,7 +177,7 @@ def many_at_once(t, threads, io):
     for i, conn in enumerate(conns):
         t.equal(conn.read(), OK)
         t.equal(conn.read(), bulk(str(i)), f"client {i}")
-    t.equal(int(info(conns[0], "clients")["connected_clients"]), 4000)
+    t.equal(settled(conns[0], 4000), 4000)
 
 
 @test("connections beyond maxclients get Redis's error", **BOTH)
@@ -290,7 +291,7 @@ def random_garbage(t, threads, io):
 def half_open(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
-    base = int(info(control, "clients")["connected_clients"])
+    base = settled(control, 1)
     for batch in (1, 10, 500):
         conn = t.connect(server)
         conn.send(

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import HERE, PATIENCE, ROOT, SCALE, Failure, check, check_equal, info
+from harness import settled, HERE, PATIENCE, ROOT, SCALE, Failure, check, check_equal, info
 from runner import test
 
 SECONDS = 3 * SCALE
@@ -134,7 +134,7 @@ def kill(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     conn = t.connect(server, timeout=20)
     every_shard_answers(conn)
-    base = int(info(conn, "clients")["connected_clients"])
+    base = settled(conn, 1)
     fds = descriptors(server)
     expect_order(t, "kill", server, 500)
     check_no_leak(t, server, conn, base, fds)
@@ -173,7 +173,7 @@ def kill_memory(t, threads, io):
 def client_kill(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     control = t.connect(server)
-    base = int(info(control, "clients")["connected_clients"])
+    base = settled(control, 1)
     rng = random.Random(t.rng.random())
     for _ in range(int(15 * t.scale) or 1):
         victims = []

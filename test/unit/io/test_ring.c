@@ -596,6 +596,57 @@ RING_TEST(more_operations_than_queue_entries)
     ring_close(ring);
 }
 
+// Sends again as soon as it has sent.
+struct chatterer {
+    struct ring_send send;
+    struct ring *ring;
+    int sends;
+    bool has_ended;
+};
+
+static void chatterer_done(struct ring_send *send, int result)
+{
+    struct chatterer *c = CONTAINER_OF(send, struct chatterer, send);
+    if (result < 0) {
+        c->has_ended = true;
+        return;
+    }
+    c->sends++;
+    ring_send_start(c->ring, send);
+}
+
+static void *drain_main(void *arg)
+{
+    char junk[65536];
+    while (recv(*(int *)arg, junk, sizeof junk, 0) > 0) continue;
+    return NULL;
+}
+
+RING_TEST(a_sender_that_never_ends_does_not_starve_receiving)
+{
+    struct ring *ring = open_ring(engine);
+    int out[2], in[2];
+    pthread_t thread;
+    struct iovec iov = {"chatter", 7};
+    tcp_pair(out);
+    tcp_pair(in);
+    struct reader *r = reader_start(ring, in[0], 64);
+    struct chatterer c = {.send = {.done = chatterer_done, .fd = out[0]}, .ring = ring};
+    c.send.iov = &iov;
+    c.send.iov_count = 1;
+    pthread_create(&thread, NULL, drain_main, &out[1]);
+    ring_send_start(ring, &c.send);
+    RUN_UNTIL(ring, c.sends > 100);
+    int before = c.sends;
+    write_all(in[1], "ping", 4);
+    RUN_UNTIL(ring, r->len == 4);
+    cr_assert(c.sends - before < 1000, "%d sends first", c.sends - before);
+    shutdown(out[0], SHUT_RDWR);
+    RUN_UNTIL(ring, c.has_ended);
+    pthread_join(thread, NULL);
+    ring_close(ring);
+}
+
 struct flood {
     struct ring_recv recv;
     size_t bytes;
