@@ -94,6 +94,10 @@ void *mem_calloc(size_t size_bytes)
 
 void *mem_alloc_aligned(size_t size_bytes, size_t align)
 {
+    // Big plain allocations usually are aligned as it is, and mimalloc 2.0 takes a quarter more for asking.
+    void *plain = mem_calloc(size_bytes);
+    if (((uintptr_t)plain & (align - 1)) == 0) return plain;
+    mem_free(plain);
     return counted(RAW_ALIGNED(size_bytes, align), size_bytes);
 }
 

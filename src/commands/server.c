@@ -84,17 +84,16 @@ static void append_canvas(struct buf *out, const struct canvas *c)
     }
 }
 
-// LOLWUT [VERSION v] [columns [rows [turns]]]: every version shows the same art.
+// LOLWUT [VERSION v [columns [rows [turns]]]]: every version shows the same art, but as in Redis only 5 and 6
+// look at the sizes.
 static bool parse_art(struct ctx *ctx, int64_t sizes[3])
 {
     static const int64_t highest[3] = {ART_COLUMNS_MAX, ART_ROWS_MAX, 50};
     int64_t version;
-    int arg = 1;
-    if (ctx->argc >= 3 && ctx_arg_is(ctx, 1, "version")) {
-        if (!ctx_arg_range(ctx, 2, LONG_MIN, LONG_MAX, &version, ERR_NOT_INTEGER)) return false;
-        arg = 3;
-    }
-    for (int i = 0; i < 3 && arg < ctx->argc; i++, arg++) {
+    if (ctx->argc < 3 || !ctx_arg_is(ctx, 1, "version")) return true;
+    if (!ctx_arg_range(ctx, 2, LONG_MIN, LONG_MAX, &version, ERR_NOT_INTEGER)) return false;
+    if (version != 5 && version != 6) return true;
+    for (int i = 0, arg = 3; i < 3 && arg < ctx->argc; i++, arg++) {
         if (!ctx_arg_i64(ctx, arg, &sizes[i], NULL)) return false;
         sizes[i] = MAX(1, MIN(sizes[i], highest[i]));
     }

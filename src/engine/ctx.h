@@ -19,6 +19,7 @@ struct settings;
 enum ctx_flag {
     CTX_NO_TOUCH = 1u << 0, // CLIENT NO-TOUCH: do not refresh LRU
     CTX_IS_PART = 1u << 1,  // one shard's part of a splittable command
+    CTX_NOTE_LATER = 1u << 2, // who sent the command sees to the slow log (engine_note_slow)
 };
 
 struct ctx {

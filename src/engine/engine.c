@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/protect.h"
 #include "engine/settings.h"
@@ -124,8 +125,21 @@ const struct command *engine_admit(struct engine *e, const struct session *s,
     return c;
 }
 
+// A browser, or something that abuses one, speaks HTTP to the port: it is cut off before what it sends
+// (a body full of commands) can do harm.
+static bool is_http(const struct ctx *ctx)
+{
+    return slice_is(ctx->argv[0], "post") || slice_is(ctx->argv[0], "host:");
+}
+
 void engine_refuse(struct ctx *ctx, uint32_t shard)
 {
+    if (is_http(ctx)) {
+        log_write(LOG_WARNING, "Possible SECURITY ATTACK detected: %s sends POST or Host: commands. "
+                               "Connection closed.", ctx->session->peer);
+        ctx->session->is_closing = true;
+        return;
+    }
     struct shard_stats *stats = ctx->engine->stats[shard];
     const struct command *c = find_command(ctx->engine, ctx->argc, ctx->argv, ctx->reply);
     if (c) {
@@ -154,7 +168,7 @@ static void refresh_thresholds(struct shard_stats *stats, const struct settings 
     stats->settings = settings;
 }
 
-static void note_slow_command(struct ctx *ctx, uint64_t ticks)
+static void note_attention(struct ctx *ctx, uint64_t ticks)
 {
     const struct settings *s = ctx->settings;
     uint64_t us = (uint64_t)((double)ticks / clock_ticks_per_us());
@@ -167,11 +181,17 @@ static void note_slow_command(struct ctx *ctx, uint64_t ticks)
                 (uint32_t)(us / 1000), (uint64_t)s->latency_monitor_threshold);
 }
 
+void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks)
+{
+    struct shard_stats *stats = ctx->engine->stats[shard];
+    if (UNLIKELY(stats->settings != ctx->settings)) refresh_thresholds(stats, ctx->settings);
+    if (UNLIKELY(ticks >= stats->attention_ticks)) note_attention(ctx, ticks);
+}
+
 void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
 {
     struct shard_stats *stats = ctx->engine->stats[shard];
     struct command_stats *cs = &stats->commands[ctx->cmd->id];
-    if (UNLIKELY(stats->settings != ctx->settings)) refresh_thresholds(stats, ctx->settings);
     stat_add(&cs->calls, 1);
     stat_add(&cs->ticks, ticks);
     stat_add(&stats->total_commands, 1);
@@ -180,7 +200,7 @@ void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
         stat_add(&cs->failed, 1);
         stats_count_error(stats, ctx->reply->error_code);
     }
-    if (UNLIKELY(ticks >= stats->attention_ticks)) note_slow_command(ctx, ticks);
+    if (!(ctx->flags & CTX_NOTE_LATER)) engine_note_slow(ctx, shard, ticks);
 }
 
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard)

@@ -71,6 +71,8 @@ void engine_refuse(struct ctx *ctx, uint32_t shard);
 // Returns its duration in clock ticks, and counts it in the statistics of `shard` (the one whose thread this is), unless it is
 // one shard's part of a command (CTX_IS_PART).
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard);
+// Puts ctx->cmd into the slow log and the latency monitor if it took long enough.
+void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 // Counts a command whose parts have run: statistics, slow log, latency monitor. ctx->reply says how it ended.
 void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 

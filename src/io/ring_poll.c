@@ -285,7 +285,7 @@ static void run_event(struct poll_ring *p, const struct epoll_event *event)
     int fd = (int)(uint32_t)event->data.u64;
     uint16_t generation = (uint16_t)(event->data.u64 >> 32);
     uint32_t failed = event->events & (EPOLLERR | EPOLLHUP);
-    if (fd == p->base.event_fd || p->slots[fd].generation != generation) return;
+    if (fd == p->base.event_fd) return;
     if (p->slots[fd].send && (failed || (event->events & EPOLLOUT)))
         send_writable(p, p->slots[fd].send);
     // The callback may have changed everything, the table's address included.

@@ -49,7 +49,12 @@ static void run_in_place(struct client *c, struct call *calls)
     bool is_read = is_session ? s->reply_mode == REPLY_ON : session_step_reply(s);
     lend_chunk(w, &c->reply);
     struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
+    if (is_session) ctx.flags |= CTX_NOTE_LATER;
     shard_execute(&w->shard, &ctx, &calls[0].piece, false);
+    if (is_session) { // CONFIG SET is itself judged by what it set
+        ctx.settings = shard_settings(&w->shard);
+        engine_note_slow(&ctx, w->shard.id, calls[0].piece.ticks);
+    }
     if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, &w->scratch);
     if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
     if (reply_bytes(&c->reply) || s->is_closing) output_mark_dirty(c);
@@ -174,12 +179,15 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
     bool has_keys;
     for (uint32_t i = 0; i < count; i++)
         calls[i].piece.next = i + 1 < count ? &calls[i + 1].piece : NULL;
-    if (UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed)))
-        server_feed_monitors(c->worker, c, calls, count);
+    // Relaxed: see host.c. What changes the session is shown as it left it.
+    bool is_watched = UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed));
+    bool is_session = calls[0].route == ROUTE_QUIET;
+    if (is_watched && !is_session) server_feed_monitors(c->worker, c, calls, count);
     if (s->group->count == 1 || (!c->ops && is_all_home(c, calls, count, &has_keys) &&
                                  (!has_keys || shard_may_run_in_place(s))))
         run_in_place(c, calls);
     else
         run_as_operation(c, calls, count, buf, query, is_parser_owned);
+    if (is_watched && is_session) server_feed_monitors(c->worker, c, calls, count);
     if (s->group->count > 1) note_shards(c, calls, count);
 }

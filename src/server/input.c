@@ -60,7 +60,7 @@ static bool is_last(const struct client *c, const struct run *run, const struct 
     const struct command *cmd = call->piece.cmd;
     return run->is_parser_owned || call->route == ROUTE_QUIET || call->route == ROUTE_MEETING ||
            run->count == RUN_CALLS || c->session.reply_mode == REPLY_SKIP ||
-           (cmd && (cmd->flags & CMD_ADMIN)); // it may close this very connection
+           !cmd || (cmd->flags & CMD_ADMIN); // these two may close this very connection
 }
 
 // A key at home: its bucket is on its way while the rest of the run is read. Inlined, or gcc drops it (see shard.c).

@@ -21,6 +21,7 @@
 #include "server/server.h"
 
 #define ROUTER_GRACE_MS   20   // how long a connection may be silent before it is placed anyway
+#define ROUTER_FULL_MS    5    // how long one waits for another to be closed when there are maxclients
 #define ROUTER_PEEK_BYTES 2048 // of its first bytes
 #define ROUTER_LISTENERS  (SETTINGS_BIND_MAX + 1)
 
@@ -40,6 +41,15 @@ struct newcomer {
     bool is_late; // its time was up
 };
 
+// A connection above maxclients. Another may just have been closed without its worker having noticed yet, so it
+// gets a moment before it is refused.
+struct excess {
+    struct excess *next;
+    struct listener *listener;
+    int fd;
+    int64_t since_ms;
+};
+
 struct router {
     struct server *server;
     struct ring *ring;
@@ -48,6 +58,7 @@ struct router {
     int accepting;          // listeners whose final callback has not come
     _Atomic(const struct settings *) settings; // held; see engine_settings
     struct newcomer *oldest, *newest;
+    struct excess *excess, *excess_tail; // in the order of acceptance
     struct ring_ready signal_ready;
     int signal_fd;
     _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
@@ -165,31 +176,75 @@ static void set_socket_options(const struct settings *s, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
-static void admit(struct listener *l, int fd)
+static bool is_full(struct router *r)
+{
+    struct server *server = r->server;
+    // Relaxed: a count.
+    uint32_t clients = atomic_load_explicit(&server->client_count, memory_order_relaxed);
+    return (int64_t)clients >= engine_settings(server->engine, &r->settings)->maxclients;
+}
+
+static void welcome(struct listener *l, int fd)
 {
     struct router *r = l->router;
     struct server *server = r->server;
     const struct settings *s = engine_settings(server->engine, &r->settings);
-    uint32_t clients = atomic_load_explicit(&server->client_count, memory_order_relaxed);
-    const char *error = NULL;
-    stat_add(&server->total_connections, 1);
-    if ((int64_t)clients >= s->maxclients)
-        error = "-ERR max number of clients reached\r\n";
-    else if (is_protected_from(s, fd))
-        error = "-DENIED Gyre is in protected mode: no password is set, and this connection does not "
-                "come from the machine itself. Set requirepass, or bind the addresses you want and "
-                "turn protected-mode off.\r\n";
-    if (!error && !l->is_unix) set_socket_options(s, fd);
-    if (error) {
-        refuse(server, fd, error);
+    if (is_protected_from(s, fd)) {
+        refuse(server, fd,
+               "-DENIED Gyre is in protected mode: no password is set, and this connection does not "
+               "come from the machine itself. Set requirepass, or bind the addresses you want and "
+               "turn protected-mode off.\r\n");
         return;
     }
+    if (!l->is_unix) set_socket_options(s, fd);
     atomic_fetch_add_explicit(&server->client_count, 1, memory_order_relaxed); // a count
     struct client *c = client_new(server, fd, l->is_unix);
     if (server->worker_count == 1)
         place(r, c);
     else
         await_first_bytes(r, c);
+}
+
+static void let_wait(struct listener *l, int fd)
+{
+    struct router *r = l->router;
+    struct excess *x = mem_alloc(sizeof *x);
+    *x = (struct excess){.listener = l, .fd = fd, .since_ms = clock_unix_ms()};
+    *(r->excess_tail ? &r->excess_tail->next : &r->excess) = x;
+    r->excess_tail = x;
+}
+
+// Lets in or refuses those who have waited. Returns how long the next one may still wait, in microseconds; -1: nobody does.
+static int64_t settle_excess(struct router *r)
+{
+    int64_t now_ms = clock_unix_ms();
+    while (r->excess) {
+        struct excess *x = r->excess;
+        bool is_over = now_ms - x->since_ms >= ROUTER_FULL_MS || atomic_load(&r->is_stopping);
+        if (is_full(r) && !is_over) return 1000;
+        r->excess = x->next;
+        if (!r->excess) r->excess_tail = NULL;
+        if (is_full(r) || atomic_load(&r->is_stopping))
+            refuse(r->server, x->fd, "-ERR max number of clients reached\r\n");
+        else
+            welcome(x->listener, x->fd);
+        mem_free(x);
+    }
+    return -1;
+}
+
+static void admit(struct listener *l, int fd)
+{
+    stat_add(&l->router->server->total_connections, 1);
+    if (is_full(l->router) || l->router->excess)
+        let_wait(l, fd);
+    else
+        welcome(l, fd);
+}
+
+static int64_t sooner(int64_t a_us, int64_t b_us)
+{
+    return a_us < 0 ? b_us : b_us < 0 ? a_us : MIN(a_us, b_us);
 }
 
 static void on_accept(struct ring_accept *accept, int result)
@@ -364,7 +419,7 @@ void router_run(struct router *r)
     ring_ready_start(r->ring, &r->signal_ready);
     start_accepting(r, 0);
     while (!atomic_load(&r->is_stopping)) {
-        ring_run(r->ring, place_late_ones(r));
+        ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
         answer_wanted(r);
     }
     pthread_mutex_lock(&r->mutex);
@@ -374,6 +429,7 @@ void router_run(struct router *r)
     for (struct newcomer *n = r->oldest; n; n = n->next)
         if (!n->is_late) ring_ready_stop(r->ring, &n->ready);
     while (r->oldest) ring_run(r->ring, 10000);
+    settle_excess(r);
 }
 
 void router_stop(struct router *r)

@@ -157,19 +157,29 @@ void worker_destroy(struct worker *w)
     shard_destroy(&w->shard);
 }
 
+static void close_clients(struct worker *w, int64_t wait_us)
+{
+    do {
+        while (w->clients) client_kill(w->clients);
+        shard_tick(&w->shard, wait_us);
+    } while (w->adopted_count || w->shard.in_flight);
+}
+
 // Answers what is under way and closes the connections, then goes on turning until every worker has got
-// that far: another one's commands may still need this shard.
+// that far: another one's commands may still need this shard, and a connection may be on its way here.
 static void drain(struct worker *w)
 {
     enum { TURN_US = 2000, TURNS_TO_SEND = 50 }; // a client that does not read is not waited for
+    struct server *server = w->server;
+    shard_tick(&w->shard, 0);
     for (int i = 0; i < TURNS_TO_SEND && (w->dirty || w->shard.in_flight); i++)
         shard_tick(&w->shard, TURN_US);
-    while (w->clients) client_kill(w->clients);
-    while (w->adopted_count || w->shard.in_flight) shard_tick(&w->shard, TURN_US);
-    // Relaxed: only a count; the barrier behind orders the rest.
-    atomic_fetch_add_explicit(&w->server->drained, 1, memory_order_relaxed);
-    while (atomic_load_explicit(&w->server->drained, memory_order_relaxed) < w->server->worker_count)
+    close_clients(w, TURN_US);
+    // Release, acquire: what a worker sent before it had drained is there when all have.
+    atomic_fetch_add_explicit(&server->drained, 1, memory_order_release);
+    while (atomic_load_explicit(&server->drained, memory_order_acquire) < server->worker_count)
         shard_tick(&w->shard, TURN_US);
+    close_clients(w, 0);
 }
 
 void worker_run(struct worker *w)

@@ -184,6 +184,15 @@ static void merge_split_to(struct reply *out, struct ctx *ctx, const struct requ
 
 // --- operations ----------------------------------------------------------------------------------
 
+static void note_slow(struct ctx *ctx, const struct piece *p)
+{
+    if (!p->cmd) return;
+    ctx->cmd = p->cmd;
+    ctx->argv = p->argv;
+    ctx->argc = p->argc;
+    engine_note_slow(ctx, ctx->space->shard, p->ticks);
+}
+
 // All requests ran whole on one shard: its replies are the connection's as they stand.
 static bool is_plain(const struct operation *op)
 {
@@ -199,6 +208,7 @@ void merge_replies(struct operation *op, struct ctx *ctx)
 {
     struct reader readers[SETTINGS_THREADS_MAX], local = reader_of(&op->local);
     if (is_plain(op)) {
+        for (uint32_t i = 0; i < op->request_count; i++) note_slow(ctx, &op->requests[i].whole);
         reply_splice(ctx->reply, &op->parts[0].reply);
         return;
     }
@@ -206,6 +216,7 @@ void merge_replies(struct operation *op, struct ctx *ctx)
     for (uint32_t i = 0; i < op->request_count; i++) {
         const struct request *r = &op->requests[i];
         struct reply *out = r->is_silent ? NULL : ctx->reply;
+        if (!r->pieces) note_slow(ctx, &r->whole);
         if (r->piece_count == 0)
             reader_take(&local, r->local_bytes, out);
         else if (r->pieces)

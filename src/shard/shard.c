@@ -161,7 +161,7 @@ static struct ctx operation_ctx(struct shard *s, struct part *part)
     struct ctx ctx = shard_ctx(s);
     ctx.session = op->session;
     ctx.db = op->db;
-    ctx.flags = op->ctx_flags;
+    ctx.flags = op->ctx_flags | CTX_NOTE_LATER; // at home, in the order of the connection
     ctx.reply = &part->reply;
     return ctx;
 }
@@ -218,11 +218,12 @@ static void run_meeting(struct shard *s, struct part *part)
 
 static void arrive_at_meeting(struct shard *s, struct part *part)
 {
+    // Parked first: once this shard has been counted, the meeting may be over and the operation freed.
+    s->parked = part->op;
     // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the runner sees it from all.
-    if (atomic_fetch_sub_explicit(&part->op->waiting, 1, memory_order_acq_rel) == 1)
-        run_meeting(s, part);
-    else
-        s->parked = part->op;
+    if (atomic_fetch_sub_explicit(&part->op->waiting, 1, memory_order_acq_rel) > 1) return;
+    s->parked = NULL;
+    run_meeting(s, part);
 }
 
 // --- the inbox -----------------------------------------------------------------------------------

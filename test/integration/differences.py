@@ -50,10 +50,10 @@ DIFFERENCES = [
         "7.2: the log level `nothing` is new",
     ),
     Difference(
-        r"^DEBUG STRINGMATCH-LEN ",
+        r"(?i)^DEBUG (STRINGMATCH-LEN|DICT-RESIZING|PAUSE-CRON|REPLYBUFFER|SET-DISABLE-DENY-SCRIPTS)\b",
         r"^-ERR unknown subcommand",
-        r"^:\d+",
-        "7.0.15 as Debian builds it does not know it; 7.2 answers a number",
+        r"^(\+OK|:\d+)\r",
+        "DEBUG subcommands that Debian's 7.0.15 does not know and that 7.2 or 7.4 does",
     ),
     Difference(
         r"^HELLO\b",
