@@ -137,7 +137,7 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
     if (is_http(ctx)) {
         log_write(LOG_WARNING, "Possible SECURITY ATTACK detected: %s sends POST or Host: commands. "
                                "Connection closed.", ctx->session->peer);
-        ctx->session->is_closing = true;
+        ctx->session->is_closing = ctx->session->is_cut_off = true;
         return;
     }
     struct shard_stats *stats = ctx->engine->stats[shard];

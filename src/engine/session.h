@@ -20,6 +20,7 @@ struct session {
     uint8_t reply_mode;       // enum session_reply (CLIENT REPLY)
     bool is_authenticated;
     bool is_closing;          // close once the replies written so far are sent
+    bool is_cut_off;          // close at once
     bool is_monitor;
     bool is_no_touch, is_no_evict;
     bool is_unix_socket;

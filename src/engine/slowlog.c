@@ -140,6 +140,13 @@ uint64_t slowlog_len(struct slowlog *log)
     return len;
 }
 
+void slowlog_trim(struct slowlog *log, uint64_t max_len)
+{
+    pthread_mutex_lock(&log->lock);
+    while (log->len > max_len) drop_oldest(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
 void slowlog_reset(struct slowlog *log)
 {
     pthread_mutex_lock(&log->lock);

@@ -30,6 +30,8 @@ void slowlog_free(struct slowlog *log);
 void slowlog_add(struct slowlog *log, const struct session *session, int argc,
                  const struct slice *argv, uint64_t duration_us, int64_t time_s, uint64_t max_len);
 uint64_t slowlog_len(struct slowlog *log);
+// Drops the oldest entries until max_len are left.
+void slowlog_trim(struct slowlog *log, uint64_t max_len);
 void slowlog_reset(struct slowlog *log);
 // Calls visit for the newest `count` entries (-1: all), newest first, under the log's lock.
 void slowlog_each(struct slowlog *log, int64_t count,

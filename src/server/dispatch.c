@@ -57,7 +57,10 @@ static void run_in_place(struct client *c, struct call *calls)
     }
     if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, &w->scratch);
     if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
-    if (reply_bytes(&c->reply) || s->is_closing) output_mark_dirty(c);
+    if (UNLIKELY(s->is_cut_off))
+        client_kill(c);
+    else if (reply_bytes(&c->reply) || s->is_closing)
+        output_mark_dirty(c);
 }
 
 // --- as an operation -----------------------------------------------------------------------------

@@ -115,6 +115,7 @@ void server_publish_settings(struct server *server, struct settings *settings)
 {
     struct retired *r = mem_alloc(sizeof *r);
     log_set_level((enum log_level)settings->loglevel);
+    slowlog_trim(server->engine->slowlog, (uint64_t)settings->slowlog_max_len);
     r->settings = config_publish(server->config, settings);
     r->next = server->retired;
     server->retired = r;
@@ -145,7 +146,7 @@ void *worker_main(void *arg)
     pthread_barrier_wait(&server->barrier); // all rings are open, or not
     pthread_barrier_wait(&server->barrier); // the server has decided
     if (w->is_started) {
-        if (!atomic_load(&server->is_stopping)) worker_run(w);
+        if (server->is_started) worker_run(w);
         pthread_barrier_wait(&server->barrier); // nobody posts to anybody any more
         worker_destroy(w);
     } else {
@@ -292,10 +293,9 @@ int server_run(struct config *config)
         server_free(server);
         return status;
     }
-    bool is_started = start_workers(server);
-    if (!is_started) atomic_store(&server->is_stopping, true);
+    server->is_started = start_workers(server);
     pthread_barrier_wait(&server->barrier);
-    if (is_started) {
+    if (server->is_started) {
         server->startup_bytes = mem_used_bytes();
         log_start(server);
         router_run(server->router);

@@ -32,6 +32,7 @@ struct server {
     struct config *config;         // guarded by mutex
     pthread_mutex_t mutex;
     struct retired *retired;       // settings that some shard may still hold; guarded by mutex
+    bool is_started;               // all workers have their rings; written between two barriers
     _Atomic bool is_stopping;      // workers leave their loops; set by the router
     _Atomic uint32_t drained;      // workers that have nothing left to do
     pthread_barrier_t barrier;     // workers and router, at start and stop

@@ -215,6 +215,7 @@ static void add_request(struct shard *s, struct operation *op, const struct ctx 
     if (call->route == ROUTE_HOME) {
         struct ctx ctx = *op_ctx;
         ctx.reply = &op->local;
+        ctx.flags |= CTX_NOTE_LATER;
         shard_execute(s, &ctx, &r->whole, true);
         r->local_bytes = r->whole.reply_bytes;
     } else if (call->route == ROUTE_SPLIT) {
