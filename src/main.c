@@ -15,11 +15,7 @@
 #include "base/random.h"
 #include "engine/version.h"
 #include "server/config.h"
-#if __has_include("server/crash.h")
 #include "server/crash.h"
-#else
-#define crash_install() ((void)0)
-#endif
 #include "server/server.h"
 
 // maxclients is lowered to what the process may open, as Redis does.
@@ -76,13 +72,27 @@ static int run(struct config *config)
     log_set_level((enum log_level)s->loglevel);
     random_secret(&seed, sizeof seed);
     hash_set_seed(seed);
-    if (s->crash_log_enabled) crash_install();
+    crash_install();
     provide_descriptors(config);
     write_pidfile(s);
-    char *pidfile = s->pidfile[0] ? strndup(s->pidfile, 4096) : NULL;
     int status = server_run(config);
-    if (pidfile) unlink(pidfile);
+    if (config->settings->pidfile[0]) unlink(config->settings->pidfile);
     return status;
+}
+
+// The exit status of what needs no server; -1: go on.
+static int answer_without_server(enum config_result result, const struct buf *error)
+{
+    switch (result) {
+    case CONFIG_LOADED: return -1;
+    case CONFIG_SHOW_HELP: fputs(config_usage(), stdout); return 0;
+    case CONFIG_SHOW_VERSION:
+        printf("Gyre server v=%s redis=%s bits=64\n", GYRE_VERSION, REDIS_VERSION);
+        return 0;
+    case CONFIG_BAD: break;
+    }
+    fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(error)));
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -90,16 +100,9 @@ int main(int argc, char **argv)
     struct config config;
     struct buf error = {0};
     config_init(&config);
-    switch (config_load(&config, argc, argv, &error)) {
-    case CONFIG_LOADED: break;
-    case CONFIG_SHOW_HELP: fputs(config_usage(), stdout); return 0;
-    case CONFIG_SHOW_VERSION:
-        printf("Gyre server v=%s redis=%s bits=64\n", GYRE_VERSION, REDIS_VERSION);
-        return 0;
-    case CONFIG_BAD: fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&error))); return 1;
-    }
+    int status = answer_without_server(config_load(&config, argc, argv, &error), &error);
     buf_free(&error);
-    int status = run(&config);
+    if (status < 0) status = run(&config);
     config_free(&config);
     return status;
 }

@@ -8,7 +8,8 @@ PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimal
     libmd-dev)
 PACKAGES_TEST=(libcriterion-dev libhiredis-dev redis-server redis-tools python3 python3-redis
     python3-hiredis python3-venv util-linux procps clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    shellcheck)
+    shellcheck
+    git ca-certificates)
 
 say() {
     printf '%s\n' "$*" >&2
@@ -53,13 +54,13 @@ install_packages() {
         as_root chmod 755 $policy
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
-        </dev/null >&2 || status=$?
+        </dev/null >/dev/null || status=$?
     [ $has_policy = yes ] || as_root rm -f $policy
     case " $* " in
-    *' redis-server '*)
-        if command -v systemctl >/dev/null; then
-            as_root systemctl disable --quiet redis-server.service >&2 2>/dev/null || true
-        fi
+    *' redis-server '*) # another policy may have let it start
+        [ $has_policy = no ] || as_root service redis-server stop >/dev/null 2>&1 || true
+        ! command -v systemctl >/dev/null ||
+            as_root systemctl disable --quiet redis-server.service >/dev/null 2>&1 || true
         ;;
     esac
     [ $status = 0 ] || die "apt-get install failed (status $status)"

@@ -295,7 +295,7 @@ static void flush(struct ctx *ctx, int db)
     for (uint32_t i = 0; i < ctx->space_count; i++) {
         struct keyspace *ks = ctx->spaces[i];
         for (uint32_t d = 0; d < ks->db_count; d++)
-            if (db < 0 || d == (uint32_t)db) db_flush(ks, &ks->dbs[d]);
+            if (db < 0 || d == (uint32_t)db) db_flush(ks, &ks->dbs[d], ctx->now_ms);
         if (is_sync) keyspace_free_garbage(ks);
     }
     ctx_commit_flush(ctx, db);

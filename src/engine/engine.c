@@ -206,7 +206,6 @@ void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
 {
     ctx->reply->error_count = 0;
-    ctx->space->now_ms = ctx->now_ms;
     uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
     ctx->cmd->handler(ctx);
     ctx->begin_ticks = clock_ticks(); // of the next one
@@ -235,6 +234,5 @@ bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budg
     struct keyspace *ks = e->spaces[shard];
     struct ctx ctx = {.engine = e, .now_ms = now_ms, .space = ks, .space_count = 1,
                       .spaces = &e->spaces[shard]};
-    ks->now_ms = now_ms;
     return keyspace_cron(ks, now_ms, budget, expire_due, &ctx);
 }

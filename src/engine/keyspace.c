@@ -315,7 +315,7 @@ static void db_init(struct db *db, int64_t now_ms)
 
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed, int64_t now_ms)
 {
-    *ks = (struct keyspace){.shard = shard, .db_count = db_count, .now_ms = now_ms};
+    *ks = (struct keyspace){.shard = shard, .db_count = db_count};
     ks->is_active_expire_on = true;
     random_seed(&ks->random, seed);
     ks->dbs = mem_calloc(db_count * sizeof ks->dbs[0]);
@@ -324,15 +324,15 @@ void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint6
 
 void keyspace_free(struct keyspace *ks)
 {
-    for (uint32_t i = 0; i < ks->db_count; i++) db_flush(ks, &ks->dbs[i]);
+    for (uint32_t i = 0; i < ks->db_count; i++) db_flush(ks, &ks->dbs[i], 0);
     keyspace_free_garbage(ks);
     mem_free(ks->dbs);
 }
 
-void db_flush(struct keyspace *ks, struct db *db)
+void db_flush(struct keyspace *ks, struct db *db, int64_t now_ms)
 {
     timewheel_free(&db->expires);
-    timewheel_init(&db->expires, ks->now_ms);
+    timewheel_init(&db->expires, now_ms);
     db->expire_sum_s = 0;
     if (db->keys.buckets) {
         struct garbage *g = mem_alloc(sizeof *g);

@@ -33,7 +33,6 @@ struct keyspace {
     uint32_t shard;           // which part this is
     struct random random;
     struct keyspace_stats stats;
-    int64_t now_ms;           // time of the current command or tick
     bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
     struct garbage *garbage;  // detached databases, freed in slices by keyspace_cron
 };
@@ -82,7 +81,7 @@ struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash
 // As db_move, leaving a deep copy.
 struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice key, uint64_t hash);
 // Empties a database; its contents go to the garbage, to be freed in slices.
-void db_flush(struct keyspace *ks, struct db *db);
+void db_flush(struct keyspace *ks, struct db *db, int64_t now_ms);
 // Frees everything that is garbage now (FLUSHALL SYNC).
 void keyspace_free_garbage(struct keyspace *ks);
 // The two databases change places.

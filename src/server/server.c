@@ -15,6 +15,7 @@
 #include "engine/monitor.h"
 #include "engine/version.h"
 #include "server/client.h"
+#include "server/crash.h"
 #include "server/router.h"
 
 // --- rates ---------------------------------------------------------------------------------------
@@ -142,6 +143,7 @@ void *worker_main(void *arg)
     char name[16];
     snprintf(name, sizeof name, "gyre-worker-%u", w->id % 1000);
     pthread_setname_np(pthread_self(), name);
+    crash_thread_begin();
     w->is_started = worker_init(w, server, w->id) == 0;
     pthread_barrier_wait(&server->barrier); // all rings are open, or not
     pthread_barrier_wait(&server->barrier); // the server has decided
@@ -152,6 +154,7 @@ void *worker_main(void *arg)
     } else {
         pthread_barrier_wait(&server->barrier);
     }
+    crash_thread_end();
     return NULL;
 }
 
@@ -259,6 +262,7 @@ static struct server *server_new(struct config *config)
 
 static void server_free(struct server *server)
 {
+    crash_set_engine(NULL);
     engine_free(server->engine);
     free_retired(server, true);
     for (uint32_t i = 0; i < server->worker_count; i++) mem_free(server->workers[i]);
@@ -288,6 +292,7 @@ int server_run(struct config *config)
     int status = 1;
     clock_calibrate();
     struct server *server = server_new(config);
+    crash_set_engine(server->engine);
     server->router = router_new(server);
     if (!server->router) {
         server_free(server);

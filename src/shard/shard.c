@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/crash_slot.h"
 #include "base/mem.h"
 #include "engine/settings.h"
 
@@ -137,6 +138,7 @@ static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
 // FETCH_BUCKETS pieces ahead, entries FETCH_ENTRIES ahead, when their buckets have come.
 void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths)
 {
+    crash_slot_set(ctx); // what a crash report shows
     const struct dict *keys = &ctx->space->dbs[ctx->db].keys;
     struct piece *bucket = first, *entry = first->next ? first : NULL; // a single one gains nothing
     for (int i = 0; entry && bucket && i < FETCH_BUCKETS; i++, bucket = bucket->next)
@@ -153,6 +155,7 @@ void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool w
         fetch_bucket(keys, bucket);
         bucket = bucket->next;
     }
+    crash_slot_set(NULL);
 }
 
 static struct ctx operation_ctx(struct shard *s, struct part *part)
@@ -202,8 +205,6 @@ static void run_meeting(struct shard *s, struct part *part)
     struct ctx ctx = operation_ctx(s, part);
     ctx.spaces = s->engine->spaces;
     ctx.space_count = s->engine->shard_count;
-    for (uint32_t i = 0; i < op->part_count; i++)
-        s->engine->spaces[op->parts[i].shard]->now_ms = ctx.now_ms;
     ctx.reply = &op->parts[0].reply;
     shard_execute(s, &ctx, &op->requests[0].whole, true);
     op->requests[0].part = 0;
