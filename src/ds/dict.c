@@ -3,10 +3,10 @@
 // The table's structure is drawn in dict.h. Here: how a bucket takes and gives items, and how buckets
 // come and go.
 //
-// Fill: the table grows when it holds more than DICT_FILL items a bucket. Linear hashing makes buckets of two
-// densities, those already split in this round and those not yet; with a fill of 6 the unsplit ones hold 6 to 12
-// items, and a fifth of all items at worst lies in overflow arrays. That costs these look-ups one more
-// line and buys 12 to 13 bytes of table per item at every size, where doubling tables of the same
+// Fill: the table grows when it holds more than 6.75 items a bucket. Linear hashing makes buckets of two
+// densities, those already split in this round and those not yet; the unsplit ones hold 6.75 to 13.5
+// items, and a fifth to a quarter of all items lies in overflow arrays. That costs these look-ups one
+// more line and buys 12 bytes of table per item at every size, where doubling tables of the same
 // buckets take 11 to 21.
 #include "ds/dict.h"
 
@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 
-#define DICT_FILL      6 // items a bucket above which the table grows
+#define DICT_FILL_X4   27 // items in four buckets above which the table grows
 #define DICT_SPARSE    2 // items a bucket below which it shrinks
 #define OVERFLOW_BIT   0x80
 #define INLINE_FULL    0x7f
@@ -308,7 +308,7 @@ void dict_insert(struct dict *d, uint64_t hash, void *item)
     if (!d->buckets) {
         bucket_provide(d, 0);
         d->buckets = 1;
-    } else if (d->count >= d->buckets * DICT_FILL) {
+    } else if (d->count * 4 >= d->buckets * DICT_FILL_X4) {
         table_grow(d);
     }
     bucket_add(dict_bucket_at(d, dict_bucket_index(d, hash)), dict_pack(item, hash), tag_of(hash));

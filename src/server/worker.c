@@ -11,7 +11,7 @@
 #include "server/server.h"
 
 #define RING_ENTRIES      1024
-#define RECV_BUFFERS      256   // 4 MiB a worker: what may be held by commands under way
+#define RECV_BUFFERS      64    // 1 MiB a worker, so that they stay in its cache: what may be held by commands under way
 #define RECV_BUFFER_BYTES 16384
 
 // Replies of this turn leave together. A dead client is settled here, when nothing up the stack looks at it.

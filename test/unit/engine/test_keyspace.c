@@ -170,9 +170,17 @@ static size_t random_len(struct model *m)
 // A value, owned by the caller: any bytes, or something like a number.
 static struct slice random_value(struct model *m)
 {
-    static const char *const numbers[] = {"0", "-1", "007", "-0", "+5", " 1", "12345678901234567890",
-                                          "9223372036854775807", "9223372036854775808",
-                                          "-9223372036854775808", "-9223372036854775809"};
+    static const char *const numbers[] = {"0",
+                                          "-1",
+                                          "007",
+                                          "-0",
+                                          "+5",
+                                          " 1",
+                                          "12345678901234567890",
+                                          "9223372036854775807",
+                                          "9223372036854775808",
+                                          "-9223372036854775808",
+                                          "-9223372036854775809"};
     if (below(m, 3) == 0) {
         const char *text = numbers[below(m, ARRAY_LEN(numbers))];
         return (struct slice){mem_strdup(text), strlen(text)};
@@ -213,8 +221,8 @@ static void expect_value(struct model *m, int d, int k, struct entry *e, struct 
     if (expire_at_ms == EXPIRE_KEEP) expire_at_ms = x->value ? x->expire_at_ms : EXPIRE_NONE;
     HOLDS(e->lru == (x->value ? x->lru : 0)); // only the layer above refreshes it
     mem_free(x->value);
-    *x = (struct expected){.value = (char *)value.ptr, .len = value.len,
-                           .expire_at_ms = expire_at_ms};
+    *x = (struct expected){
+        .value = (char *)value.ptr, .len = value.len, .expire_at_ms = expire_at_ms};
     x->is_blob = !is_number && value.len > EMBED_MAX_BYTES;
     x->lru = e->lru = random_u64(&m->random) & 0xffffff;
 }
@@ -252,8 +260,8 @@ static void set_integer(struct model *m, int d, int k)
     char text[NUM_I64_TEXT];
     struct slice key = m->keys[k];
     int64_t number = (int64_t)random_u64(&m->random) >> below(m, 64), at_ms = random_expiry(m);
-    struct entry *e = db_set_integer(&m->space.dbs[d], find(m, d, k), key, hash_bytes(key), number,
-                                     at_ms);
+    struct entry *e =
+        db_set_integer(&m->space.dbs[d], find(m, d, k), key, hash_bytes(key), number, at_ms);
     size_t len = num_format_i64(text, number);
     HOLDS(e == find(m, d, k));
     expect_value(m, d, k, e, (struct slice){mem_strndup(text, len), len}, at_ms);
@@ -310,9 +318,9 @@ static void move_key(struct model *m, int d, int k, bool is_copy)
     struct entry *e = find(m, d, k);
     struct slice key = m->keys[to_k];
     struct db *from_db = &m->space.dbs[d], *to_db = &m->space.dbs[to_d];
-    struct entry *to = is_copy ? db_copy(e, to_db, key, hash_bytes(key))
-                               : db_move(from_db, e, hash_bytes(m->keys[k]), to_db, key,
-                                         hash_bytes(key));
+    struct entry *to =
+        is_copy ? db_copy(e, to_db, key, hash_bytes(key))
+                : db_move(from_db, e, hash_bytes(m->keys[k]), to_db, key, hash_bytes(key));
     HOLDS(to == find(m, to_d, to_k));
     struct expected *x = &m->want[d][k], *y = &m->want[to_d][to_k];
     *y = *x;
@@ -379,22 +387,34 @@ static void change(struct model *m)
 {
     int d = (int)below(m, DBS), k = (int)below(m, KEYS_MAX);
     size_t what = below(m, 200);
-    if (what < 50) set_string(m, d, k);
-    else if (what < 60) set_integer(m, d, k);
-    else if (what < 100) edit_string(m, d, k);
-    else if (what < 130) set_expire(m, d, k);
-    else if (what < 140) delete_key(m, d, k);
-    else if (what < 155) move_key(m, d, k, false);
-    else if (what < 175) move_key(m, d, k, true);
-    else if (what < 190) hold_value(m, d, k);
-    else if (what < 196) turn(m);
-    else if (what < 199) swap(m);
-    else if (below(m, 4) == 0) flush(m, d);
+    if (what < 50)
+        set_string(m, d, k);
+    else if (what < 60)
+        set_integer(m, d, k);
+    else if (what < 100)
+        edit_string(m, d, k);
+    else if (what < 130)
+        set_expire(m, d, k);
+    else if (what < 140)
+        delete_key(m, d, k);
+    else if (what < 155)
+        move_key(m, d, k, false);
+    else if (what < 175)
+        move_key(m, d, k, true);
+    else if (what < 190)
+        hold_value(m, d, k);
+    else if (what < 196)
+        turn(m);
+    else if (what < 199)
+        swap(m);
+    else if (below(m, 4) == 0)
+        flush(m, d);
 }
 
 Test(keyspace, random_changes_leave_what_a_plain_array_says, .timeout = 120)
 {
     for (uint64_t seed = 1; seed <= 12; seed++) {
+        size_t memory_before = mem_used_bytes();
         struct model state, *m = &state;
         model_init(m, seed);
         for (m->step = 0; m->step < 2500; m->step++) {
@@ -403,6 +423,7 @@ Test(keyspace, random_changes_leave_what_a_plain_array_says, .timeout = 120)
             check_all(m);
         }
         model_free(m);
+        cr_assert_eq(mem_used_bytes(), memory_before, "seed %llu leaks", (unsigned long long)seed);
     }
 }
 
@@ -435,7 +456,8 @@ Test(keyspace, a_blob_that_is_handed_in_is_kept_if_it_is_big_and_consumed_if_not
     small->len = small->cap;
     memset(big->data, 'b', big->len);
     memset(small->data, 's', small->len);
-    struct entry *e = db_set_string(&ks.dbs[0], NULL, key, hash_bytes(key), SLICE(""), big, EXPIRE_NONE);
+    struct entry *e =
+        db_set_string(&ks.dbs[0], NULL, key, hash_bytes(key), SLICE(""), big, EXPIRE_NONE);
     cr_assert(!e->is_embedded && e->blob == big && !blob_is_shared(big));
     blob_ref(small);
     e = db_set_string(&ks.dbs[0], e, key, hash_bytes(key), SLICE(""), small, EXPIRE_NONE);

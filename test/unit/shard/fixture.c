@@ -43,14 +43,19 @@ static void session_io(struct session *s, struct session_io *out)
     *out = (struct session_io){0};
 }
 
-static struct ring *open_ring(void)
+void world_open_ring(struct world *w, uint32_t shard)
 {
     char why[256];
     struct ring_options options = {
         .kind = RING_POLL, .entries = 16, .recv_buffers = 2, .recv_buffer_bytes = 4096};
     struct ring *ring = ring_open(&options, why, sizeof why);
     cr_assert_not_null(ring, "%s", why);
-    return ring;
+    w->shards[shard]->ring = ring;
+}
+
+void world_close_ring(struct world *w, uint32_t shard)
+{
+    ring_close(w->shards[shard]->ring);
 }
 
 static void find_tag(struct world *w, uint32_t shard)
@@ -64,7 +69,9 @@ static void find_tag(struct world *w, uint32_t shard)
 
 struct world *world_new(uint32_t shard_count)
 {
+    size_t memory_before = mem_used_bytes();
     struct world *w = mem_calloc(sizeof *w);
+    w->memory_before = memory_before;
     clock_calibrate();
     w->settings = settings_default();
     w->host = (struct host){.owner = w, .each_session = each_session, .session_io = session_io};
@@ -74,7 +81,8 @@ struct world *world_new(uint32_t shard_count)
         session_init(&w->sessions[i], i + 1);
         w->sessions[i].is_authenticated = true;
         w->shards[i] = mem_alloc_aligned(sizeof *w->shards[i], 64);
-        shard_init(w->shards[i], &w->group, i, open_ring(), &hooks, w);
+        shard_init(w->shards[i], &w->group, i, NULL, &hooks, w);
+        world_open_ring(w, i);
         find_tag(w, i);
     }
     return w;
@@ -86,14 +94,16 @@ void world_free(struct world *w)
         struct shard *s = w->shards[i];
         for (uint32_t d = 0; d < s->space->db_count; d++) db_validate(&s->space->dbs[d]);
         cr_assert(!inbox_has_parts(&s->inbox) && !inbox_has_mail(&s->inbox) && !s->local_mail);
-        ring_close(s->ring);
+        world_close_ring(w, i);
         shard_destroy(s);
         session_free(&w->sessions[i]);
         mem_free(s);
     }
     engine_free(w->engine);
     settings_free(w->settings);
+    size_t memory_before = w->memory_before;
     mem_free(w);
+    cr_assert_eq(mem_used_bytes(), memory_before, "memory was left behind");
 }
 
 void world_turn(struct world *w, uint32_t shard)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// fixture: what the tests of the shard layer share: a world of a few shards in one thread, turned by
-// hand, and jobs: some commands of one connection that travel together, written as lines.
+// fixture: what the tests of the shard layer share: a world of a few shards in one thread, turned
+// by hand, and jobs: some commands of one connection that travel together, written as lines.
 //
 // A word "@2x" in a line stands for a key x that lies on shard 2: "{tag}x".
 #pragma once
@@ -13,6 +13,7 @@
 #define JOB_CALLS_MAX    8
 
 struct world {
+    size_t memory_before;
     struct settings *settings;
     struct host host;
     struct engine *engine;
@@ -20,12 +21,16 @@ struct world {
     struct shard *shards[WORLD_SHARDS_MAX];
     struct session sessions[WORLD_SHARDS_MAX]; // one lives on each shard
     char tags[WORLD_SHARDS_MAX][8];            // "{t12}": of keys on that shard
-    int cron_calls, flush_calls;
+    _Atomic int cron_calls, flush_calls;       // of all shards, whichever thread turns them
 };
 
 struct world *world_new(uint32_t shard_count);
-// Asserts that nothing is under way any more, walks the keyspaces.
+// Asserts that nothing is under way any more and that no memory is left behind; walks the
+// keyspaces. Jobs are freed before.
 void world_free(struct world *w);
+// Rings belong to threads: for a shard whose turns another thread makes. On the ring's own thread.
+void world_open_ring(struct world *w, uint32_t shard);
+void world_close_ring(struct world *w, uint32_t shard);
 // One turn of a shard that does not wait.
 void world_turn(struct world *w, uint32_t shard);
 // Turns all shards until nothing is under way.
@@ -56,11 +61,12 @@ void job_free(struct job *j);
 
 // One line from `home`, entered; the caller turns the shards and frees the job.
 struct job *job_start(struct world *w, uint32_t home, const char *line);
-// The lines together as one job from shard 0, until all is settled; asserts that the reply is `want`
-// (CRLFs written as blanks, the last left out).
+// The lines together as one job from shard 0, until all is settled; asserts that the reply is
+// `want` (CRLFs written as blanks, the last left out).
 void job_check(struct world *w, const char *const *lines, uint32_t count, const char *want,
                const char *file, int line);
-#define CHECK_LINE(w, line, want) job_check((w), (const char *[]){line}, 1, (want), __FILE__, __LINE__)
+#define CHECK_LINE(w, line, want)                                                                  \
+    job_check((w), (const char *[]){line}, 1, (want), __FILE__, __LINE__)
 #define CHECK_LINES(w, want, ...)                                                                  \
     job_check((w), (const char *[]){__VA_ARGS__}, ARRAY_LEN(((const char *[]){__VA_ARGS__})),      \
               (want), __FILE__, __LINE__)

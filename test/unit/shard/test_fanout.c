@@ -49,7 +49,7 @@ Test(fanout, routes_follow_from_declaration_and_keys)
         {"DBSIZE", ROUTE_SPLIT, 0},
         {"KEYS *", ROUTE_SPLIT, 0},
         {"FLUSHALL", ROUTE_SPLIT, 0},
-        {"SWAPDB 0 1", ROUTE_MEETING, 0},
+        {"SWAPDB 0 1", ROUTE_SPLIT, 0},
         {"RANDOMKEY", ROUTE_MEETING, 0},
         {"SCAN 0", ROUTE_MEETING, 0},
         {"SCAN 7", ROUTE_ONE, 1}, // place 2 in the table of shard 7 mod 3
@@ -68,7 +68,7 @@ Test(fanout, routes_follow_from_declaration_and_keys)
 Test(fanout, with_one_shard_nothing_is_split_and_nobody_meets)
 {
     struct world *w = world_new(1);
-    const char *lines[] = {"MGET a b", "RENAME a b", "DBSIZE", "SWAPDB 0 1", "SCAN 0", "SCAN 7"};
+    const char *lines[] = {"MGET a b", "RENAME a b", "DBSIZE", "RANDOMKEY", "SCAN 0", "SCAN 7"};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) check_route(w, 0, lines[i], ROUTE_ONE, 0);
     world_free(w);
 }
@@ -181,7 +181,7 @@ Test(fanout, a_meeting_has_a_part_for_every_shard_of_its_keys)
     cr_assert(!op->parts[0].first && op->requests[0].piece_count == 1);
     discard(j);
     j = job_new(w, 0);
-    job_add(j, "SWAPDB 0 1");
+    job_add(j, "RANDOMKEY"); // of all
     cr_assert_eq(job_build(j)->part_count, 4);
     discard(j);
     world_free(w);

@@ -33,8 +33,7 @@ Test(merge, positions_follow_the_order_of_the_keys)
 {
     struct world *w = world_new(4);
     CHECK_LINE(w, "MSET @3a a3 @0a a0 @2a a2 @3b b3", "+OK");
-    CHECK_LINE(w, "MGET @3b @0a @1a @2a @3a @0a",
-               "*6 $2 b3 $2 a0 $-1 $2 a2 $2 a3 $2 a0");
+    CHECK_LINE(w, "MGET @3b @0a @1a @2a @3a @0a", "*6 $2 b3 $2 a0 $-1 $2 a2 $2 a3 $2 a0");
     world_free(w);
 }
 
@@ -123,8 +122,9 @@ Test(merge, texts_are_joined_in_the_form_of_the_protocol)
 Test(merge, the_replies_of_a_batch_come_in_the_order_of_its_requests)
 {
     struct world *w = world_new(3);
-    CHECK_LINES(w, "+PONG +OK -ERR unknown command 'NOSUCH', with args beginning with:  :2 *2 $1 v "
-                   "$1 w $1 v +OK $-1",
+    CHECK_LINES(w,
+                "+PONG +OK -ERR unknown command 'NOSUCH', with args beginning with:  :2 *2 $1 v "
+                "$1 w $1 v +OK $-1",
                 "PING", "MSET @1a v @2a w", "NOSUCH", "EXISTS @1a @2a", "MGET @1a @2a", "GET @1a",
                 "SET @0a x", "GET @2none");
     world_free(w);
@@ -134,7 +134,8 @@ Test(merge, silent_requests_leave_nothing)
 {
     struct world *w = world_new(3);
     struct job *j = job_new(w, 0);
-    const char *lines[] = {"PING", "MSET @1a v @2a w", "EXISTS @1a @2a", "SET @0a x", "MGET @1a @2a"};
+    const char *lines[] = {"PING", "MSET @1a v @2a w", "EXISTS @1a @2a", "SET @0a x",
+                           "MGET @1a @2a"};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) job_add(j, lines[i]);
     struct operation *op = job_build(j);
     for (uint32_t i = 0; i + 1 < op->request_count; i++) op->requests[i].is_silent = true;

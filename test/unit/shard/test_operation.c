@@ -28,8 +28,7 @@ Test(operation, its_memory_is_zeroed_aligned_and_apart)
             cr_assert(is_filled(blocks[i], sizes[i], 0));
             memset(blocks[i], i | 1, sizes[i]);
         }
-        for (int i = 0; i < COUNT; i++)
-            cr_assert(is_filled(blocks[i], sizes[i], (char)(i | 1)));
+        for (int i = 0; i < COUNT; i++) cr_assert(is_filled(blocks[i], sizes[i], (char)(i | 1)));
         operation_free(&pool, op);
     }
     operation_pool_free(&pool);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Shards are turned by hand, in one thread, in random orders. Since one thread enters everything, the
-// order rule has a simple form: whatever the order of turns, every reply must be the one that a single
-// database (gyre.h, the model) gives when it is fed the same commands in the order in which they
-// entered. Two threads at the end show that a sleeping shard is woken.
+// Shards are turned by hand, in one thread, in random orders. Since one thread enters everything,
+// the order rule has a simple form: whatever the order of turns, every reply must be the one that a
+// single database (gyre.h, the model) gives when it is fed the same commands in the order in which
+// they entered. Two threads at the end show that a sleeping shard is woken.
 #include "shard/shard.h"
 
 #include <criterion/criterion.h>
@@ -101,20 +101,20 @@ Test(shard, mail_is_delivered_while_the_keyspace_is_parked)
 
 Test(shard, nothing_runs_in_place_while_parked_or_behind_what_waits)
 {
-    struct world *w = world_new(2);
+    struct world *w = world_new(3);
     struct shard *s = w->shards[0];
     cr_assert(shard_may_run_in_place(s));
     struct job *waits = job_start(w, 1, "SET @0a 1");
     cr_assert(inbox_has_parts(&s->inbox));
     cr_assert(shard_may_run_in_place(s)); // it has run what was there first
     cr_assert(!inbox_has_parts(&s->inbox) && s->space->dbs[0].keys.count == 1);
-    struct job *meeting = job_start(w, 1, "RENAME @0a @1a");
+    struct job *meeting = job_start(w, 1, "RENAME @0a @2a");
     struct job *behind = job_start(w, 1, "SET @0b 1");
     cr_assert(!shard_may_run_in_place(s));
     cr_assert(s->parked);
     struct job *own = job_start(w, 0, "MGET @0a @0b");
     cr_assert(!own->is_done && !own->was_in_place);
-    world_turn(w, 1);
+    world_turn(w, 2);
     cr_assert(!shard_may_run_in_place(s)); // resumed, but it has not read that mail
     world_settle(w);
     cr_assert(shard_may_run_in_place(s));
@@ -231,15 +231,54 @@ static void make_line(struct trial *t, char *line)
 {
     // k: a key, K: some keys, P: some keys with values, n: a number
     static const char *const forms[] = {
-        "SETk n",      "SETk n",      "SETk n GET",  "GETk",        "GETk",         "INCRk",
-        "APPENDk n",   "GETDELk",     "STRLENk",     "SETRANGEk n xyz",             "MGETK",
-        "MGETK",       "MGETK",       "MGETK",       "MSETP",       "MSETP",        "MSETP",
-        "MSETNXP",     "MSETNXP",     "DELK",        "EXISTSK",     "TOUCHK",       "UNLINKK",
-        "RENAMEkk",    "RENAMEkk",    "RENAMENXkk",  "COPYkk",      "COPYkk REPLACE",
-        "COPYkk DB 1 REPLACE",        "LCSkk",       "MOVEk 1",     "EXPIREATk 9999999999",
-        "EXPIRETIMEk", "PERSISTk",    "TYPEk",       "DBSIZE",      "KEYS *",       "KEYS *a",
-        "SWAPDB 0 1",  "FLUSHDB",     "PING",        "ECHO n",      "NOSUCH n",     "GETkk",
-        "MSETk n n",   "MSETk",       "SETk n NONSENSE",            "FLUSHALL NONSENSE",
+        "SETk n",
+        "SETk n",
+        "SETk n GET",
+        "GETk",
+        "GETk",
+        "INCRk",
+        "APPENDk n",
+        "GETDELk",
+        "STRLENk",
+        "SETRANGEk n xyz",
+        "MGETK",
+        "MGETK",
+        "MGETK",
+        "MGETK",
+        "MSETP",
+        "MSETP",
+        "MSETP",
+        "MSETNXP",
+        "MSETNXP",
+        "DELK",
+        "EXISTSK",
+        "TOUCHK",
+        "UNLINKK",
+        "RENAMEkk",
+        "RENAMEkk",
+        "RENAMENXkk",
+        "COPYkk",
+        "COPYkk REPLACE",
+        "COPYkk DB 1 REPLACE",
+        "LCSkk",
+        "MOVEk 1",
+        "EXPIREATk 9999999999",
+        "EXPIRETIMEk",
+        "PERSISTk",
+        "TYPEk",
+        "DBSIZE",
+        "KEYS *",
+        "KEYS *a",
+        "SWAPDB 0 1",
+        "FLUSHDB",
+        "PING",
+        "ECHO n",
+        "NOSUCH n",
+        "GETkk",
+        "MSETk n n",
+        "MSETk",
+        "SETk n NONSENSE",
+        "FLUSHALL NONSENSE",
         "SETRANGEk 70000 x",
     };
     const char *form = forms[pick(t, ARRAY_LEN(forms))];
@@ -247,11 +286,16 @@ static void make_line(struct trial *t, char *line)
     bool is_rare = strncmp(form, "FLUSHDB", 7) == 0 || strstr(form, "70000");
     if (is_rare && pick(t, 4)) form = "PING";
     for (; *form; form++) {
-        if (*form == 'k') to += add_key(t, to);
-        else if (*form == 'K' && to > line + 1 && form[1] == '\0') add_keys(t, to, false), to += strlen(to);
-        else if (*form == 'P' && to > line + 1 && form[1] == '\0') add_keys(t, to, true), to += strlen(to);
-        else if (*form == 'n') to += sprintf(to, "%u", pick(t, 50));
-        else *to++ = *form;
+        if (*form == 'k')
+            to += add_key(t, to);
+        else if (*form == 'K' && to > line + 1 && form[1] == '\0')
+            add_keys(t, to, false), to += strlen(to);
+        else if (*form == 'P' && to > line + 1 && form[1] == '\0')
+            add_keys(t, to, true), to += strlen(to);
+        else if (*form == 'n')
+            to += sprintf(to, "%u", pick(t, 50));
+        else
+            *to++ = *form;
         *to = '\0';
     }
 }
@@ -375,7 +419,7 @@ static void check_contents(struct trial *t)
     }
     for (uint32_t s = 0; s < t->w->group.count; s++)
         for (char c = 'a'; c <= 'c'; c++) {
-            char line[16];
+            char line[32];
             struct open_job o = {.job = job_new(t->w, pick(t, t->w->group.count))};
             snprintf(line, sizeof line, "GET @%u%c", s, c);
             job_add(o.job, line);
@@ -411,15 +455,15 @@ static void run_trial(struct trial *t, uint64_t seed, uint32_t shard_count)
     close_done(t);
     for (int i = 0; i < OPEN_MAX; i++) cr_assert_null(t->open[i].job);
     check_contents(t);
-    world_free(t->w);
     gyre_close(t->model);
+    world_free(t->w);
 }
 
 Test(shard, whatever_the_order_of_turns_all_is_as_in_one_database_fed_in_the_order_of_entry,
      .timeout = 180)
 {
     uint32_t in_place = 0, parked_turns = 0, meetings = 0;
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 24; seed++) {
         struct trial t;
         run_trial(&t, seed, 2 + seed % 3);
         in_place += t.in_place;
@@ -427,7 +471,8 @@ Test(shard, whatever_the_order_of_turns_all_is_as_in_one_database_fed_in_the_ord
         meetings += t.meetings;
     }
     cr_assert(in_place > 100 && parked_turns > 100 && meetings > 100,
-              "%u in place, %u turns of parked shards, %u meetings", in_place, parked_turns, meetings);
+              "%u in place, %u turns of parked shards, %u meetings", in_place, parked_turns,
+              meetings);
 }
 
 // --- threads -------------------------------------------------------------------------------------
@@ -437,15 +482,19 @@ struct thread {
     struct world *w;
     uint32_t home;
     _Atomic uint32_t *running;
+    pthread_barrier_t *barrier;
     uint64_t sum;
 };
 
-// Jobs one after the other, each to both shards and answered before the next: every one needs wakes.
+// Jobs one after the other, each to both shards and answered before the next: every one needs
+// wakes.
 static void *thread_main(void *arg)
 {
     enum { JOBS = 3000 };
     struct thread *t = arg;
     struct shard *s = t->w->shards[t->home];
+    world_open_ring(t->w, t->home);
+    pthread_barrier_wait(t->barrier); // both can be woken
     for (int i = 0; i < JOBS; i++) {
         const char *line = i % 10 == 0   ? "MSETNX @0x 1 @1x 1" // a meeting
                            : i % 10 == 1 ? "DEL @0x @1x"
@@ -458,6 +507,8 @@ static void *thread_main(void *arg)
     }
     atomic_fetch_sub(t->running, 1);
     while (atomic_load(t->running)) shard_tick(s, 1000); // the other still needs this one
+    pthread_barrier_wait(t->barrier);
+    world_close_ring(t->w, t->home);
     return NULL;
 }
 
@@ -466,11 +517,16 @@ Test(shard, a_sleeping_shard_is_woken, .timeout = 60)
     struct world *w = world_new(2);
     _Atomic uint32_t running = 2;
     struct thread threads[2];
+    pthread_barrier_t barrier;
+    pthread_barrier_init(&barrier, NULL, 2);
+    for (uint32_t i = 0; i < 2; i++) world_close_ring(w, i); // each thread opens its own
     for (uint32_t i = 0; i < 2; i++) {
-        threads[i] = (struct thread){.w = w, .home = i, .running = &running};
+        threads[i] = (struct thread){.w = w, .home = i, .running = &running, .barrier = &barrier};
         pthread_create(&threads[i].thread, NULL, thread_main, &threads[i]);
     }
     for (int i = 0; i < 2; i++) pthread_join(threads[i].thread, NULL);
+    pthread_barrier_destroy(&barrier);
+    for (uint32_t i = 0; i < 2; i++) world_open_ring(w, i);
     world_settle(w);
     for (int i = 0; i < 2; i++) cr_assert_eq(threads[i].sum, 3000);
     CHECK_LINE(w, "MGET @0n @1n", "*2 $4 2400 $4 2400");
