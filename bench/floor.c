@@ -37,8 +37,8 @@
 
 enum {
     RING_ENTRIES = 1024,
-    COMPLETIONS_MAX = 8192,    // a tick of every connection we are likely to see
-    BUFFER_COUNT = 128,        // provided buffers; a power of two; few, so that they stay in cache
+    COMPLETIONS_MAX = 8192, // a tick of every connection we are likely to see
+    BUFFER_COUNT = 128,     // provided buffers; a power of two; few, so that they stay in cache
     BUFFER_BYTES = 16 << 10,
     BUFFER_GROUP = 0,
     POLL_READ_BYTES = 64 << 10,
@@ -60,12 +60,12 @@ struct connection {
     bool is_receiving, is_sending; // an operation is in flight (uring)
     bool is_dirty;                 // in the tick's list of those with replies to send
     bool is_closing;
-    bool is_watched_for_room;      // EPOLLOUT is on (poll)
+    bool is_watched_for_room; // EPOLLOUT is on (poll)
     struct connection *next_dirty;
-    struct bytes carry;            // start of a request whose rest is still to come
-    struct bytes outbox;           // replies gathered
-    struct bytes sending;          // replies handed to the kernel; swapped with outbox
-    size_t sent;                   // bytes of `sending` that have left
+    struct bytes carry;   // start of a request whose rest is still to come
+    struct bytes outbox;  // replies gathered
+    struct bytes sending; // replies handed to the kernel; swapped with outbox
+    size_t sent;          // bytes of `sending` that have left
 };
 
 struct request {
@@ -83,8 +83,7 @@ static _Noreturn void fail(const char *what, int error)
 static void *zeroed(size_t size)
 {
     void *memory = calloc(1, size);
-    if (!memory)
-        fail("memory", ENOMEM);
+    if (!memory) fail("memory", ENOMEM);
     return memory;
 }
 
@@ -94,11 +93,9 @@ static char *bytes_reserve(struct bytes *b, size_t extra)
 {
     if (b->len + extra > b->room) {
         size_t room = b->room ? b->room * 2 : 4096;
-        while (room < b->len + extra)
-            room *= 2;
+        while (room < b->len + extra) room *= 2;
         b->data = realloc(b->data, room);
-        if (!b->data)
-            fail("memory", ENOMEM);
+        if (!b->data) fail("memory", ENOMEM);
         b->room = room;
     }
     return b->data + b->len;
@@ -120,10 +117,8 @@ static const char *parse_length(const char *p, const char *end, size_t *value)
     size_t v = 0;
     while (p < end && *p >= '0' && *p <= '9' && v <= REQUEST_BYTES_MAX)
         v = v * 10 + (size_t)(*p++ - '0');
-    if (end - p < 2)
-        return p < end && *p != '\r' ? start : NULL;
-    if (p == start || p[0] != '\r' || p[1] != '\n')
-        return start;
+    if (end - p < 2) return p < end && *p != '\r' ? start : NULL;
+    if (p == start || p[0] != '\r' || p[1] != '\n') return start;
     *value = v;
     return p + 2;
 }
@@ -132,8 +127,7 @@ static const char *parse_length(const char *p, const char *end, size_t *value)
 static ssize_t parse_inline(const char *p, const char *end, struct request *request)
 {
     const char *newline = memchr(p, '\n', (size_t)(end - p));
-    if (!newline)
-        return 0;
+    if (!newline) return 0;
     const char *stop = newline > p && newline[-1] == '\r' ? newline - 1 : newline;
     const char *space = memchr(p, ' ', (size_t)(stop - p));
     request->name = p;
@@ -147,25 +141,18 @@ static ssize_t parse_request(const char *start, const char *end, struct request 
 {
     const char *p = start, *next;
     size_t count, len;
-    if (*p != '*')
-        return parse_inline(p, end, request);
+    if (*p != '*') return parse_inline(p, end, request);
     next = parse_length(++p, end, &count);
-    if (!next || next == p || count > ARGUMENTS_MAX)
-        return next ? -1 : 0;
+    if (!next || next == p || count > ARGUMENTS_MAX) return next ? -1 : 0;
     p = next;
     request->argument_count = count;
     for (size_t i = 0; i < count; i++) {
-        if (p == end)
-            return 0;
-        if (*p++ != '$')
-            return -1;
+        if (p == end) return 0;
+        if (*p++ != '$') return -1;
         next = parse_length(p, end, &len);
-        if (!next || next == p || len > REQUEST_BYTES_MAX)
-            return next ? -1 : 0;
-        if ((size_t)(end - next) < len + 2)
-            return 0;
-        if (next[len] != '\r' || next[len + 1] != '\n')
-            return -1;
+        if (!next || next == p || len > REQUEST_BYTES_MAX) return next ? -1 : 0;
+        if ((size_t)(end - next) < len + 2) return 0;
+        if (next[len] != '\r' || next[len + 1] != '\n') return -1;
         if (i == 0) {
             request->name = next;
             request->name_len = len;
@@ -185,8 +172,7 @@ static void answer(struct connection *c, const struct request *request)
     static const char value[] = "$64\r\n"
                                 "0123456789abcdef0123456789abcdef"
                                 "0123456789abcdef0123456789abcdef\r\n";
-    if (request->argument_count == 0)
-        return;
+    if (request->argument_count == 0) return;
     if (is_named(request, "GET", 3))
         bytes_append(&c->outbox, value, sizeof value - 1);
     else if (is_named(request, "SET", 3))
@@ -209,10 +195,8 @@ static ssize_t answer_all(struct connection *c, const char *data, size_t len)
     struct request request = {0};
     while (p < end) {
         ssize_t taken = parse_request(p, end, &request);
-        if (taken < 0)
-            return -1;
-        if (taken == 0)
-            break;
+        if (taken < 0) return -1;
+        if (taken == 0) break;
         answer(c, &request);
         p += taken;
     }
@@ -262,8 +246,7 @@ static void connection_free(struct connection *c)
 // Returns whether there is anything to send.
 static bool has_output(struct connection *c)
 {
-    if (c->sent < c->sending.len)
-        return true;
+    if (c->sent < c->sending.len) return true;
     struct bytes empty = c->sending;
     empty.len = 0;
     c->sending = c->outbox;
@@ -278,13 +261,10 @@ static int listen_on(unsigned port)
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0)
-        fail("socket", errno);
+    if (fd < 0) fail("socket", errno);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        fail("bind", errno);
-    if (listen(fd, 4096) < 0)
-        fail("listen", errno);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) fail("bind", errno);
+    if (listen(fd, 4096) < 0) fail("listen", errno);
     return fd;
 }
 
@@ -310,8 +290,7 @@ static struct io_uring_sqe *next_sqe(struct uring *u)
         io_uring_submit(&u->ring);
         sqe = io_uring_get_sqe(&u->ring);
     }
-    if (!sqe)
-        fail("submission queue", EBUSY);
+    if (!sqe) fail("submission queue", EBUSY);
     return sqe;
 }
 
@@ -343,8 +322,7 @@ static void start_send(struct uring *u, struct connection *c)
 
 static void mark_dirty(struct uring *u, struct connection *c)
 {
-    if (c->is_dirty)
-        return;
+    if (c->is_dirty) return;
     c->is_dirty = true;
     c->next_dirty = NULL;
     *u->dirty_tail = c;
@@ -355,8 +333,7 @@ static void mark_dirty(struct uring *u, struct connection *c)
 static void begin_close(struct uring *u, struct connection *c)
 {
     c->is_closing = true;
-    if (c->is_receiving)
-        shutdown(c->fd, SHUT_RDWR);
+    if (c->is_receiving) shutdown(c->fd, SHUT_RDWR);
     mark_dirty(u, c);
 }
 
@@ -366,8 +343,7 @@ static void on_accept(struct uring *u, const struct io_uring_cqe *cqe)
         arm_recv(u, connection_new(cqe->res));
     else if (cqe->res != -ECONNABORTED && cqe->res != -EINTR)
         fail("accept", -cqe->res);
-    if (!(cqe->flags & IORING_CQE_F_MORE))
-        arm_accept(u);
+    if (!(cqe->flags & IORING_CQE_F_MORE)) arm_accept(u);
 }
 
 static void recycle_buffer(struct uring *u, unsigned id)
@@ -386,10 +362,8 @@ static void on_recv(struct uring *u, struct connection *c, const struct io_uring
             is_good = take_input(c, u->buffers + (size_t)id * BUFFER_BYTES, (size_t)cqe->res);
         recycle_buffer(u, id);
     }
-    if (!(cqe->flags & IORING_CQE_F_MORE))
-        c->is_receiving = false;
-    if (!is_good || cqe->res == 0 || (cqe->res < 0 && cqe->res != -ENOBUFS))
-        begin_close(u, c);
+    if (!(cqe->flags & IORING_CQE_F_MORE)) c->is_receiving = false;
+    if (!is_good || cqe->res == 0 || (cqe->res < 0 && cqe->res != -ENOBUFS)) begin_close(u, c);
     mark_dirty(u, c);
 }
 
@@ -400,8 +374,7 @@ static void on_send(struct uring *u, struct connection *c, const struct io_uring
         c->sent += (size_t)cqe->res;
     else if (cqe->res != -EINTR && cqe->res != -EAGAIN)
         begin_close(u, c);
-    if (c->is_closing || c->outbox.len > 0 || c->sent < c->sending.len)
-        mark_dirty(u, c);
+    if (c->is_closing || c->outbox.len > 0 || c->sent < c->sending.len) mark_dirty(u, c);
 }
 
 // After the tick's completions: one send for each connection that has replies, and a fresh recv
@@ -411,18 +384,14 @@ static void settle_dirty(struct uring *u)
     struct connection *c;
     while ((c = u->dirty) != NULL) {
         u->dirty = c->next_dirty;
-        if (!u->dirty)
-            u->dirty_tail = &u->dirty;
+        if (!u->dirty) u->dirty_tail = &u->dirty;
         c->is_dirty = false;
         if (c->is_closing) {
-            if (!c->is_receiving && !c->is_sending)
-                connection_free(c);
+            if (!c->is_receiving && !c->is_sending) connection_free(c);
             continue;
         }
-        if (!c->is_receiving)
-            arm_recv(u, c);
-        if (!c->is_sending && has_output(c))
-            start_send(u, c);
+        if (!c->is_receiving) arm_recv(u, c);
+        if (!c->is_sending && has_output(c)) start_send(u, c);
     }
 }
 
@@ -433,25 +402,21 @@ static void uring_open(struct uring *u, int listen_fd)
         .cq_entries = COMPLETIONS_MAX,
     };
     int error = io_uring_queue_init_params(RING_ENTRIES, &u->ring, &params);
-    if (error < 0)
-        fail("io_uring (kernel 6.1 or later is needed; or use --io poll)", -error);
+    if (error < 0) fail("io_uring (kernel 6.1 or later is needed; or use --io poll)", -error);
     io_uring_register_ring_fd(&u->ring); // saves a look-up per call; works without
     size_t pool_bytes = BUFFER_COUNT * sizeof(struct io_uring_buf);
     u->pool = mmap(NULL, pool_bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    if (u->pool == MAP_FAILED)
-        fail("mmap", errno);
+    if (u->pool == MAP_FAILED) fail("mmap", errno);
     struct io_uring_buf_reg registration = {
         .ring_addr = (uint64_t)(uintptr_t)u->pool,
         .ring_entries = BUFFER_COUNT,
         .bgid = BUFFER_GROUP,
     };
     error = io_uring_register_buf_ring(&u->ring, &registration, 0);
-    if (error < 0)
-        fail("provided buffers", -error);
+    if (error < 0) fail("provided buffers", -error);
     io_uring_buf_ring_init(u->pool);
     u->buffers = zeroed((size_t)BUFFER_COUNT * BUFFER_BYTES);
-    for (unsigned id = 0; id < BUFFER_COUNT; id++)
-        recycle_buffer(u, id);
+    for (unsigned id = 0; id < BUFFER_COUNT; id++) recycle_buffer(u, id);
     u->dirty_tail = &u->dirty;
     u->listen_fd = listen_fd;
     arm_accept(u);
@@ -467,7 +432,8 @@ static _Noreturn void run_uring(int listen_fd)
         int error = io_uring_submit_and_wait(&u->ring, 1);
         if (error < 0 && error != -EINTR && error != -EAGAIN && error != -EBUSY)
             fail("io_uring_enter", -error);
-        io_uring_for_each_cqe(&u->ring, head, cqe) {
+        io_uring_for_each_cqe(&u->ring, head, cqe)
+        {
             uint64_t data = cqe->user_data;
             struct connection *c = (struct connection *)(uintptr_t)(data & ~3ull);
             if ((data & OPERATION_MASK) == OPERATION_RECV)
@@ -494,10 +460,8 @@ static void poll_watch(struct poll_engine *e, struct connection *c, int operatio
 {
     struct epoll_event event = {.events = EPOLLIN | (for_room ? EPOLLOUT : 0), .data.ptr = c};
     int fd = c ? c->fd : e->listen_fd;
-    if (epoll_ctl(e->epoll_fd, operation, fd, &event) < 0)
-        fail("epoll_ctl", errno);
-    if (c)
-        c->is_watched_for_room = for_room;
+    if (epoll_ctl(e->epoll_fd, operation, fd, &event) < 0) fail("epoll_ctl", errno);
+    if (c) c->is_watched_for_room = for_room;
 }
 
 static void poll_accept(struct poll_engine *e)
@@ -505,25 +469,21 @@ static void poll_accept(struct poll_engine *e)
     int fd;
     while ((fd = accept4(e->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
         poll_watch(e, connection_new(fd), EPOLL_CTL_ADD, false);
-    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-        fail("accept", errno);
+    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) fail("accept", errno);
 }
 
 // Sends what there is; asks for EPOLLOUT while the socket is full. False if the connection ended.
 static bool poll_send(struct poll_engine *e, struct connection *c)
 {
     while (has_output(c)) {
-        ssize_t sent = send(c->fd, c->sending.data + c->sent, c->sending.len - c->sent,
-                            MSG_NOSIGNAL);
-        if (sent < 0 && errno == EAGAIN)
-            break;
-        if (sent < 0 && errno != EINTR)
-            return false;
+        ssize_t sent =
+            send(c->fd, c->sending.data + c->sent, c->sending.len - c->sent, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EAGAIN) break;
+        if (sent < 0 && errno != EINTR) return false;
         c->sent += sent > 0 ? (size_t)sent : 0;
     }
     bool is_full = c->sent < c->sending.len;
-    if (is_full != c->is_watched_for_room)
-        poll_watch(e, c, EPOLL_CTL_MOD, is_full);
+    if (is_full != c->is_watched_for_room) poll_watch(e, c, EPOLL_CTL_MOD, is_full);
     return true;
 }
 
@@ -531,16 +491,14 @@ static bool poll_send(struct poll_engine *e, struct connection *c)
 static bool poll_read(struct poll_engine *e, struct connection *c)
 {
     ssize_t got = recv(c->fd, e->read_buffer, POLL_READ_BYTES, 0);
-    if (got < 0)
-        return errno == EAGAIN || errno == EINTR;
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
     return got > 0 && take_input(c, e->read_buffer, (size_t)got);
 }
 
 // False if the connection has ended.
 static bool poll_serve(struct poll_engine *e, struct connection *c, uint32_t events)
 {
-    if ((events & ~(uint32_t)EPOLLOUT) && !poll_read(e, c))
-        return false;
+    if ((events & ~(uint32_t)EPOLLOUT) && !poll_read(e, c)) return false;
     return poll_send(e, c);
 }
 
@@ -549,14 +507,12 @@ static _Noreturn void run_poll(int listen_fd)
     struct poll_engine engine = {.listen_fd = listen_fd};
     struct epoll_event events[POLL_EVENTS_MAX];
     engine.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (engine.epoll_fd < 0 || fcntl(listen_fd, F_SETFL, O_NONBLOCK) < 0)
-        fail("epoll", errno);
+    if (engine.epoll_fd < 0 || fcntl(listen_fd, F_SETFL, O_NONBLOCK) < 0) fail("epoll", errno);
     engine.read_buffer = zeroed(POLL_READ_BYTES);
     poll_watch(&engine, NULL, EPOLL_CTL_ADD, false);
     for (;;) {
         int count = epoll_wait(engine.epoll_fd, events, POLL_EVENTS_MAX, -1);
-        if (count < 0 && errno != EINTR)
-            fail("epoll_wait", errno);
+        if (count < 0 && errno != EINTR) fail("epoll_wait", errno);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
             if (!c)
@@ -579,8 +535,7 @@ static unsigned parse_port(const char *text)
 {
     char *end;
     unsigned long port = strtoul(text, &end, 10);
-    if (*end || port < 1 || port > 65535)
-        usage(2);
+    if (*end || port < 1 || port > 65535) usage(2);
     return (unsigned)port;
 }
 
@@ -611,10 +566,8 @@ int main(int argc, char **argv)
             usage(letter == 'h' ? 0 : 2);
     }
     bool is_uring = strcmp(engine, "uring") == 0;
-    if (port == 0 || optind < argc || (!is_uring && strcmp(engine, "poll") != 0))
-        usage(2);
+    if (port == 0 || optind < argc || (!is_uring && strcmp(engine, "poll") != 0)) usage(2);
     raise_file_limit();
-    if (is_uring)
-        run_uring(listen_on(port));
+    if (is_uring) run_uring(listen_on(port));
     run_poll(listen_on(port));
 }

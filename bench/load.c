@@ -24,12 +24,12 @@
 #include "worker.h"
 
 enum {
-    COMMANDS_MAX = 8,             // in rotation
+    COMMANDS_MAX = 8, // in rotation
     THREADS_MAX = 64,
     CONNECTIONS_MAX = 20000,
     PIPELINE_MAX = 10000,
     VALUE_BYTES_MAX = 16 << 20,
-    BATCH_BYTES_MAX = 64 << 20,   // per phase of the rotation and thread
+    BATCH_BYTES_MAX = 64 << 20, // per phase of the rotation and thread
     SECONDS_MAX = 600,
     SECONDS_DEFAULT = 5,
 };
@@ -54,9 +54,10 @@ struct test {
     const char *commands[2];
 };
 
-#define TEN_PAIRS " __key__ __data__ __key__ __data__ __key__ __data__ __key__ __data__ " \
-                  "__key__ __data__ __key__ __data__ __key__ __data__ __key__ __data__ " \
-                  "__key__ __data__ __key__ __data__"
+#define TEN_PAIRS                                                                                  \
+    " __key__ __data__ __key__ __data__ __key__ __data__ __key__ __data__ "                        \
+    "__key__ __data__ __key__ __data__ __key__ __data__ __key__ __data__ "                         \
+    "__key__ __data__ __key__ __data__"
 
 static const struct test tests[] = {
     {"ping", '+', {"PING"}},
@@ -109,8 +110,7 @@ static _Noreturn void print_help(void)
          "  --key-prefix P    (key:), so that keys have 16 bytes\n"
          "  --seed N          of the random numbers (1)\n"
          "tests:");
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
-        printf(" %s", tests[i].name);
+    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) printf(" %s", tests[i].name);
     puts("");
     exit(0);
 }
@@ -178,30 +178,40 @@ static void take_option(struct options *o, const char *name, const char *value)
 static struct options parse_options(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"host", required_argument, NULL, 0},        {"port", required_argument, NULL, 0},
-        {"threads", required_argument, NULL, 0},     {"connections", required_argument, NULL, 0},
-        {"pipeline", required_argument, NULL, 0},    {"ops", required_argument, NULL, 0},
-        {"seconds", required_argument, NULL, 0},     {"test", required_argument, NULL, 0},
-        {"keys", required_argument, NULL, 0},        {"value", required_argument, NULL, 0},
-        {"key-prefix", required_argument, NULL, 0},  {"seed", required_argument, NULL, 0},
-        {"idle", required_argument, NULL, 0},        {"command", required_argument, NULL, 0},
-        {"fill", no_argument, NULL, 0},              {"help", no_argument, NULL, 0},
+        {"host", required_argument, NULL, 0},
+        {"port", required_argument, NULL, 0},
+        {"threads", required_argument, NULL, 0},
+        {"connections", required_argument, NULL, 0},
+        {"pipeline", required_argument, NULL, 0},
+        {"ops", required_argument, NULL, 0},
+        {"seconds", required_argument, NULL, 0},
+        {"test", required_argument, NULL, 0},
+        {"keys", required_argument, NULL, 0},
+        {"value", required_argument, NULL, 0},
+        {"key-prefix", required_argument, NULL, 0},
+        {"seed", required_argument, NULL, 0},
+        {"idle", required_argument, NULL, 0},
+        {"command", required_argument, NULL, 0},
+        {"fill", no_argument, NULL, 0},
+        {"help", no_argument, NULL, 0},
         {NULL, 0, NULL, 0},
     };
-    struct options o = {.host = "127.0.0.1", .test = "set", .key_prefix = "key:", .threads = 1,
-                        .connections = 50, .pipeline = 1, .keys = 1000000, .value_bytes = 64,
+    struct options o = {.host = "127.0.0.1",
+                        .test = "set",
+                        .key_prefix = "key:",
+                        .threads = 1,
+                        .connections = 50,
+                        .pipeline = 1,
+                        .keys = 1000000,
+                        .value_bytes = 64,
                         .seed = 1};
     int index, result;
     while ((result = getopt_long(argc, argv, "", known, &index)) == 0)
         take_option(&o, known[index].name, optarg);
-    if (result != -1)
-        exit(2); // getopt has said why
-    if (optind < argc)
-        usage_error("unexpected argument", argv[optind]);
-    if (o.port == 0)
-        usage_error("--port is missing", NULL);
-    if (o.threads > o.connections)
-        o.threads = o.connections;
+    if (result != -1) exit(2); // getopt has said why
+    if (optind < argc) usage_error("unexpected argument", argv[optind]);
+    if (o.port == 0) usage_error("--port is missing", NULL);
+    if (o.threads > o.connections) o.threads = o.connections;
     return o;
 }
 
@@ -218,15 +228,13 @@ static struct sockaddr_in loopback_address(const struct options *o)
 // Fills in the commands of the named test, unless --command gave some. Returns the expected type.
 static char choose_commands(struct options *o)
 {
-    if (o->is_fill)
-        o->test = "fill";
+    if (o->is_fill) o->test = "fill";
     if (o->command_count > 0) {
         o->test = "command";
         return 0;
     }
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-        if (strcmp(tests[i].name, o->test) != 0)
-            continue;
+        if (strcmp(tests[i].name, o->test) != 0) continue;
         for (unsigned k = 0; k < 2 && tests[i].commands[k]; k++)
             o->commands[o->command_count++] = tests[i].commands[k];
         return tests[i].expected;
@@ -237,12 +245,9 @@ static char choose_commands(struct options *o)
 // Settles how long to run: by count, by time, or both.
 static void choose_end(struct options *o)
 {
-    if (o->is_fill)
-        o->ops = o->keys;
-    if (o->seconds == 0)
-        o->seconds = o->ops ? SECONDS_MAX : SECONDS_DEFAULT;
-    if (o->ops == 0)
-        o->ops = UINT64_MAX;
+    if (o->is_fill) o->ops = o->keys;
+    if (o->seconds == 0) o->seconds = o->ops ? SECONDS_MAX : SECONDS_DEFAULT;
+    if (o->ops == 0) o->ops = UINT64_MAX;
 }
 
 static void raise_file_limit(void)
@@ -260,10 +265,8 @@ static void compile_requests(const struct options *o, struct request *requests)
     size_t bytes = 0;
     for (unsigned i = 0; i < o->command_count; i++) {
         const char *problem = request_compile(&requests[i], o->commands[i], &how);
-        if (problem)
-            usage_error(problem, o->commands[i]);
-        if (requests[i].len_bytes > bytes)
-            bytes = requests[i].len_bytes;
+        if (problem) usage_error(problem, o->commands[i]);
+        if (requests[i].len_bytes > bytes) bytes = requests[i].len_bytes;
     }
     if (bytes * o->pipeline > BATCH_BYTES_MAX)
         usage_error("the pipeline times the request exceeds 64 MiB", NULL);
@@ -297,15 +300,13 @@ static void run_workers(const struct options *o, struct worker_plan *plan, struc
         if (pthread_create(&threads[i], NULL, worker_run, &workers[i]) != 0)
             usage_error("cannot start a thread", NULL);
     }
-    for (unsigned i = 0; i < o->threads; i++)
-        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < o->threads; i++) pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&all_connected);
 }
 
 static void add_counts(struct reply_counts *into, const struct reply_counts *from)
 {
-    if (into->errors == 0)
-        memcpy(into->first_error, from->first_error, sizeof into->first_error);
+    if (into->errors == 0) memcpy(into->first_error, from->first_error, sizeof into->first_error);
     into->replies += from->replies;
     into->errors += from->errors;
     into->nils += from->nils;
@@ -332,10 +333,8 @@ static void report(const struct options *o, const struct worker *workers, double
     for (unsigned i = 0; i < o->threads; i++) {
         add_counts(&counts, &workers[i].counts);
         histogram_merge(latency, &workers[i].latency);
-        if (workers[i].start_ns < start_ns)
-            start_ns = workers[i].start_ns;
-        if (workers[i].end_ns > end_ns)
-            end_ns = workers[i].end_ns;
+        if (workers[i].start_ns < start_ns) start_ns = workers[i].start_ns;
+        if (workers[i].end_ns > end_ns) end_ns = workers[i].end_ns;
     }
     double seconds = (double)(end_ns - start_ns) / 1e9;
     printf("test=%s threads=%u connections=%u pipeline=%u ops=%llu seconds=%.3f ops_per_s=%.0f "
@@ -343,10 +342,9 @@ static void report(const struct options *o, const struct worker *workers, double
            "unexpected=%llu generator_cpu=%.2f\n",
            o->test, o->threads, o->connections, o->pipeline, (unsigned long long)counts.replies,
            seconds, (double)counts.replies / seconds, quantile_us(latency, 0.5),
-           quantile_us(latency, 0.99), quantile_us(latency, 0.999),
-           (double)latency->max_ns / 1e3, (unsigned long long)counts.errors,
-           (unsigned long long)counts.nils, (unsigned long long)counts.unexpected,
-           cpu_seconds / seconds);
+           quantile_us(latency, 0.99), quantile_us(latency, 0.999), (double)latency->max_ns / 1e3,
+           (unsigned long long)counts.errors, (unsigned long long)counts.nils,
+           (unsigned long long)counts.unexpected, cpu_seconds / seconds);
     if (counts.errors)
         fprintf(stderr, "gyre-load: %llu error replies, the first: %s\n",
                 (unsigned long long)counts.errors, counts.first_error);
@@ -370,8 +368,7 @@ static void measure(struct options *o, struct worker_plan *plan)
     double cpu_before = cpu_seconds_used();
     run_workers(o, plan, workers);
     report(o, workers, cpu_seconds_used() - cpu_before);
-    for (unsigned i = 0; i < o->command_count; i++)
-        free(requests[i].bytes);
+    for (unsigned i = 0; i < o->command_count; i++) free(requests[i].bytes);
     free(workers);
     free(requests);
 }

@@ -21,11 +21,9 @@ static bool parse_count(const char *p, const char *end, int64_t *value)
         *value = -1;
         return true;
     }
-    if (p == end || end - p > 10)
-        return false;
+    if (p == end || end - p > 10) return false;
     for (; p < end; p++) {
-        if (*p < '0' || *p > '9')
-            return false;
+        if (*p < '0' || *p > '9') return false;
         v = v * 10 + (*p - '0');
     }
     *value = v;
@@ -34,10 +32,8 @@ static bool parse_count(const char *p, const char *end, int64_t *value)
 
 static void keep_first_error(struct reply_counts *counts, const char *text, size_t len)
 {
-    if (counts->errors++ > 0)
-        return;
-    if (len > REPLY_SAMPLE_BYTES - 1)
-        len = REPLY_SAMPLE_BYTES - 1;
+    if (counts->errors++ > 0) return;
+    if (len > REPLY_SAMPLE_BYTES - 1) len = REPLY_SAMPLE_BYTES - 1;
     memcpy(counts->first_error, text, len);
     counts->first_error[len] = '\0';
 }
@@ -54,8 +50,7 @@ static void note_type(struct reply_counts *counts, const char *line, size_t len,
 
 static bool begin_bulk(struct reply_parser *parser, int64_t len_bytes, bool *is_nil)
 {
-    if (len_bytes > BULK_MAX)
-        return false;
+    if (len_bytes > BULK_MAX) return false;
     *is_nil = len_bytes < 0;
     if (*is_nil)
         parser->pending--;
@@ -66,12 +61,10 @@ static bool begin_bulk(struct reply_parser *parser, int64_t len_bytes, bool *is_
 
 static bool begin_aggregate(struct reply_parser *parser, char type, int64_t count, bool *is_nil)
 {
-    if (count > AGGREGATE_MAX)
-        return false;
+    if (count > AGGREGATE_MAX) return false;
     *is_nil = count < 0;
     uint64_t elements = *is_nil ? 0 : (uint64_t)count;
-    if (type == '%' || type == '|')
-        elements *= 2;
+    if (type == '%' || type == '|') elements *= 2;
     bool precedes_reply = type == '|' || type == '>';
     parser->pending += elements - (precedes_reply ? 0 : 1);
     return true;
@@ -85,10 +78,8 @@ static bool parse_line(struct reply_parser *parser, struct reply_counts *counts,
     bool is_nil = false;
     bool is_good = true;
     int64_t count = 0;
-    if (line == end)
-        return false;
-    if (is_top)
-        parser->pending = 1;
+    if (line == end) return false;
+    if (is_top) parser->pending = 1;
     switch (line[0]) {
     case '_':
         is_nil = true;
@@ -99,9 +90,7 @@ static bool parse_line(struct reply_parser *parser, struct reply_counts *counts,
     case ':':
     case ',':
     case '#':
-    case '(':
-        parser->pending--;
-        break;
+    case '(': parser->pending--; break;
     case '$':
     case '=':
     case '!':
@@ -112,11 +101,10 @@ static bool parse_line(struct reply_parser *parser, struct reply_counts *counts,
     case '%':
     case '|':
     case '>':
-        is_good = parse_count(line + 1, end, &count) &&
-                  begin_aggregate(parser, line[0], count, &is_nil);
+        is_good =
+            parse_count(line + 1, end, &count) && begin_aggregate(parser, line[0], count, &is_nil);
         break;
-    default:
-        return false;
+    default: return false;
     }
     if (is_good && is_top && line[0] != '|' && line[0] != '>')
         note_type(counts, line, (size_t)(end - line), is_nil);
@@ -130,13 +118,10 @@ static ssize_t skip_bulk(struct reply_parser *parser, const char *p, size_t avai
     size_t taken = avail < skip ? avail : (size_t)skip;
     uint64_t left = skip - taken;
     // The CR is the last byte but one of the bulk, the LF the last: check those that lie in here.
-    if (left < 2 && skip >= 2 && p[skip - 2] != '\r')
-        return -1;
-    if (left < 1 && p[skip - 1] != '\n')
-        return -1;
+    if (left < 2 && skip >= 2 && p[skip - 2] != '\r') return -1;
+    if (left < 1 && p[skip - 1] != '\n') return -1;
     parser->skip_bytes = left;
-    if (left == 0)
-        parser->pending--;
+    if (left == 0) parser->pending--;
     return (ssize_t)taken;
 }
 
@@ -147,19 +132,15 @@ ssize_t reply_parse(struct reply_parser *parser, struct reply_counts *counts, co
     while (p < end) {
         if (parser->skip_bytes > 0) {
             ssize_t skipped = skip_bulk(parser, p, (size_t)(end - p));
-            if (skipped < 0)
-                return -1;
+            if (skipped < 0) return -1;
             p += skipped;
         } else {
             const char *cr = memchr(p, '\r', (size_t)(end - p));
-            if (!cr || cr + 1 == end)
-                return end - p < REPLY_LINE_MAX ? p - bytes : -1;
-            if (cr[1] != '\n' || !parse_line(parser, counts, p, cr))
-                return -1;
+            if (!cr || cr + 1 == end) return end - p < REPLY_LINE_MAX ? p - bytes : -1;
+            if (cr[1] != '\n' || !parse_line(parser, counts, p, cr)) return -1;
             p = cr + 2;
         }
-        if (parser->pending == 0)
-            counts->replies++;
+        if (parser->pending == 0) counts->replies++;
     }
     return p - bytes;
 }

@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum {
-    HEADER_BYTES = 32,          // room for "*N\r\n" or "$N\r\n"
-    WORDS_BYTES_MAX = 64 << 20  // one rendered command
+    HEADER_BYTES = 32,         // room for "*N\r\n" or "$N\r\n"
+    WORDS_BYTES_MAX = 64 << 20 // one rendered command
 };
 
 // A growing string; owned by whoever holds it.
@@ -48,14 +48,12 @@ static void text_append(struct text *text, const char *bytes, size_t len)
     if (text->len + len > text->room) {
         size_t room = (text->len + len) * 2 + 64;
         char *grown = bench_alloc(room, 1);
-        if (text->len)
-            memcpy(grown, text->bytes, text->len);
+        if (text->len) memcpy(grown, text->bytes, text->len);
         free(text->bytes);
         text->bytes = grown;
         text->room = room;
     }
-    if (len)
-        memcpy(text->bytes + text->len, bytes, len);
+    if (len) memcpy(text->bytes + text->len, bytes, len);
     text->len += len;
 }
 
@@ -69,8 +67,7 @@ static void append_value(struct text *text, size_t value_bytes)
 static const char *append_number(struct rendering *r, bool is_sequence)
 {
     struct request *request = r->request;
-    if (request->patch_count == REQUEST_MAX_PATCHES)
-        return "too many placeholders";
+    if (request->patch_count == REQUEST_MAX_PATCHES) return "too many placeholders";
     request->patches[request->patch_count++] =
         (struct patch){.offset = (uint32_t)r->contents.len, .is_sequence = is_sequence};
     text_append(&r->contents, "000000000000", REQUEST_DIGITS);
@@ -84,20 +81,18 @@ static const char *append_placeholder(struct rendering *r, const char *p, size_t
         const char *name;
         bool has_prefix, has_number, is_sequence;
     } kinds[] = {
-        {"__key__", true, true, false},  {"__nextkey__", true, true, true},
-        {"__rand__", false, true, false}, {"__seq__", false, true, true},
+        {"__key__", true, true, false},    {"__nextkey__", true, true, true},
+        {"__rand__", false, true, false},  {"__seq__", false, true, true},
         {"__data__", false, false, false},
     };
     *taken = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         size_t len = strlen(kinds[i].name);
-        if (strncmp(p, kinds[i].name, len) != 0)
-            continue;
+        if (strncmp(p, kinds[i].name, len) != 0) continue;
         *taken = len;
         if (kinds[i].has_prefix)
             text_append(&r->contents, r->options->key_prefix, strlen(r->options->key_prefix));
-        if (kinds[i].has_number)
-            return append_number(r, kinds[i].is_sequence);
+        if (kinds[i].has_number) return append_number(r, kinds[i].is_sequence);
         append_value(&r->contents, r->options->value_bytes);
         return NULL;
     }
@@ -109,14 +104,12 @@ static const char *render_word(struct rendering *r, const char **cursor)
 {
     const char *p = *cursor, *problem;
     char quote = 0;
-    if (r->word_count == REQUEST_MAX_WORDS)
-        return "too many words";
+    if (r->word_count == REQUEST_MAX_WORDS) return "too many words";
     struct word *word = &r->words[r->word_count++];
     *word = (struct word){.start = r->contents.len, .first_patch = r->request->patch_count};
     while (*p && (quote || *p != ' ')) {
         size_t taken;
-        if ((problem = append_placeholder(r, p, &taken)) != NULL)
-            return problem;
+        if ((problem = append_placeholder(r, p, &taken)) != NULL) return problem;
         if (taken) {
             p += taken;
         } else if (quote ? *p == quote : *p == '"' || *p == '\'') {
@@ -125,8 +118,7 @@ static const char *render_word(struct rendering *r, const char **cursor)
         } else {
             text_append(&r->contents, p++, 1);
         }
-        if (r->contents.len > WORDS_BYTES_MAX)
-            return "command too long";
+        if (r->contents.len > WORDS_BYTES_MAX) return "command too long";
     }
     word->len = r->contents.len - word->start;
     word->end_patch = r->request->patch_count;
@@ -162,15 +154,11 @@ const char *request_compile(struct request *request, const char *text,
     r->options = options;
     r->request = request;
     for (;;) {
-        while (*p == ' ')
-            p++;
-        if (!*p || (problem = render_word(r, &p)) != NULL)
-            break;
+        while (*p == ' ') p++;
+        if (!*p || (problem = render_word(r, &p)) != NULL) break;
     }
-    if (!problem && r->word_count == 0)
-        problem = "an empty command";
-    if (!problem)
-        encode_words(r);
+    if (!problem && r->word_count == 0) problem = "an empty command";
+    if (!problem) encode_words(r);
     free(r->contents.bytes);
     free(r);
     return problem;

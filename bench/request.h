@@ -20,11 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    REQUEST_MAX_WORDS = 256,
-    REQUEST_MAX_PATCHES = 256,
-    REQUEST_DIGITS = 12
-};
+enum { REQUEST_MAX_WORDS = 256, REQUEST_MAX_PATCHES = 256, REQUEST_DIGITS = 12 };
 
 struct patch {
     uint32_t offset; // of the first digit
@@ -53,8 +49,8 @@ const char *request_compile(struct request *request, const char *text,
 struct batch {
     char *bytes;
     struct patch *patches;
-    size_t *end_bytes;    // [i]: bytes of the first i + 1 requests
-    unsigned *end_patch;  // [i]: patches of the first i + 1 requests
+    size_t *end_bytes;   // [i]: bytes of the first i + 1 requests
+    unsigned *end_patch; // [i]: patches of the first i + 1 requests
     unsigned size;
 };
 

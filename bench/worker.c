@@ -20,19 +20,19 @@
 #include <unistd.h>
 
 enum {
-    READ_BYTES = 128 << 10,  // per recv: more than a batch's replies of the usual tests
-    EVENTS_MAX = 256,        // per epoll_wait
-    STALL_LIMIT_MS = 30000   // without any event: the server is taken for hung
+    READ_BYTES = 128 << 10, // per recv: more than a batch's replies of the usual tests
+    EVENTS_MAX = 256,       // per epoll_wait
+    STALL_LIMIT_MS = 30000  // without any event: the server is taken for hung
 };
 
 struct connection {
     int fd;
-    unsigned awaited;      // replies still to come of the batch under way
-    uint64_t sent_ns;      // when that batch left
+    unsigned awaited; // replies still to come of the batch under way
+    uint64_t sent_ns; // when that batch left
     struct reply_parser parser;
-    unsigned carry_bytes;  // of a line cut by the end of a read
+    unsigned carry_bytes; // of a line cut by the end of a read
     char carry[REPLY_LINE_MAX];
-    char *unsent;          // rest of a batch that the socket did not take; room for a whole batch
+    char *unsent; // rest of a batch that the socket did not take; room for a whole batch
     size_t unsent_start, unsent_end;
 };
 
@@ -66,8 +66,7 @@ int worker_connect(const struct sockaddr_in *address)
 {
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        fail("socket", strerror(errno));
+    if (fd < 0) fail("socket", strerror(errno));
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0)
         fail("connect", strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -78,18 +77,15 @@ int worker_connect(const struct sockaddr_in *address)
 static size_t send_some(int fd, const char *bytes, size_t len)
 {
     ssize_t sent;
-    do
-        sent = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    do sent = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
-    if (sent < 0 && errno != EAGAIN)
-        fail("send", strerror(errno));
+    if (sent < 0 && errno != EAGAIN) fail("send", strerror(errno));
     return sent < 0 ? 0 : (size_t)sent;
 }
 
 static void keep_unsent(struct run *run, struct connection *c, const char *bytes, size_t len)
 {
-    if (!c->unsent)
-        c->unsent = bench_alloc(run->batch_bytes_max, 1);
+    if (!c->unsent) c->unsent = bench_alloc(run->batch_bytes_max, 1);
     memcpy(c->unsent, bytes, len);
     c->unsent_start = 0;
     c->unsent_end = len;
@@ -98,8 +94,7 @@ static void keep_unsent(struct run *run, struct connection *c, const char *bytes
 static void flush_unsent(struct connection *c)
 {
     size_t len = c->unsent_end - c->unsent_start;
-    if (len > 0)
-        c->unsent_start += send_some(c->fd, c->unsent + c->unsent_start, len);
+    if (len > 0) c->unsent_start += send_some(c->fd, c->unsent + c->unsent_start, len);
 }
 
 // Sends the next batch, unless the run is over: then the connection falls idle.
@@ -107,8 +102,7 @@ static void start_batch(struct run *run, struct connection *c, uint64_t now_ns)
 {
     const struct worker_plan *plan = run->worker->plan;
     unsigned count = plan->pipeline;
-    if (run->ops_left < count)
-        count = (unsigned)run->ops_left;
+    if (run->ops_left < count) count = (unsigned)run->ops_left;
     if (count == 0 || now_ns >= run->deadline_ns) {
         run->busy--;
         return;
@@ -120,8 +114,7 @@ static void start_batch(struct run *run, struct connection *c, uint64_t now_ns)
     c->awaited = count;
     c->sent_ns = now_ns;
     size_t sent = send_some(c->fd, batch->bytes, len);
-    if (sent < len)
-        keep_unsent(run, c, batch->bytes + sent, len - sent);
+    if (sent < len) keep_unsent(run, c, batch->bytes + sent, len - sent);
 }
 
 // Takes in `len` bytes at `bytes`, among them the carried line.
@@ -130,15 +123,12 @@ static void take_replies(struct run *run, struct connection *c, const char *byte
     struct reply_counts *counts = &run->worker->counts;
     uint64_t before = counts->replies;
     ssize_t consumed = reply_parse(&c->parser, counts, bytes, len);
-    if (consumed < 0)
-        fail("malformed reply from the server", NULL);
+    if (consumed < 0) fail("malformed reply from the server", NULL);
     c->carry_bytes = (unsigned)(len - (size_t)consumed);
     memcpy(c->carry, bytes + consumed, c->carry_bytes);
     uint64_t arrived = counts->replies - before;
-    if (arrived > c->awaited)
-        fail("more replies than requests", NULL);
-    if (arrived == 0)
-        return;
+    if (arrived > c->awaited) fail("more replies than requests", NULL);
+    if (arrived == 0) return;
     c->awaited -= (unsigned)arrived;
     if (c->awaited == 0) {
         uint64_t now_ns = worker_now_ns();
@@ -153,13 +143,10 @@ static void read_replies(struct run *run, struct connection *c)
     do {
         char *start = run->read_buffer + REPLY_LINE_MAX;
         got = recv(c->fd, start, READ_BYTES, MSG_DONTWAIT);
-        if (got == 0)
-            fail("the server closed a connection", NULL);
+        if (got == 0) fail("the server closed a connection", NULL);
         if (got < 0) {
-            if (errno == EAGAIN)
-                return;
-            if (errno != EINTR)
-                fail("recv", strerror(errno));
+            if (errno == EAGAIN) return;
+            if (errno != EINTR) fail("recv", strerror(errno));
             continue;
         }
         start -= c->carry_bytes;
@@ -172,8 +159,7 @@ static void open_connections(struct run *run)
 {
     const struct worker *worker = run->worker;
     run->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (run->epoll_fd < 0)
-        fail("epoll_create1", strerror(errno));
+    if (run->epoll_fd < 0) fail("epoll_create1", strerror(errno));
     for (unsigned i = 0; i < worker->connection_count; i++) {
         struct connection *c = &run->connections[i];
         c->fd = worker_connect(&worker->plan->address);
@@ -205,15 +191,12 @@ static void exchange(struct run *run)
     struct epoll_event events[EVENTS_MAX];
     while (run->busy > 0) {
         int count = epoll_wait(run->epoll_fd, events, EVENTS_MAX, STALL_LIMIT_MS);
-        if (count == 0)
-            fail("no reply for 30 seconds", NULL);
-        if (count < 0 && errno != EINTR)
-            fail("epoll_wait", strerror(errno));
+        if (count == 0) fail("no reply for 30 seconds", NULL);
+        if (count < 0 && errno != EINTR) fail("epoll_wait", strerror(errno));
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
             flush_unsent(c);
-            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-                read_replies(run, c);
+            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_replies(run, c);
         }
     }
 }

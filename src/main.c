@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// gyre-server [config file] [--option value …]: arguments become the configuration, the configuration
-// a server, which runs until it is told to stop.
+// gyre-server [config file] [--option value …]: arguments become the configuration, the
+// configuration a server, which runs until it is told to stop.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,7 +25,8 @@ static void provide_descriptors(struct config *config)
     struct rlimit limit;
     rlim_t wanted = (rlim_t)s->maxclients + SERVER_OWN_FDS;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
-    struct rlimit more = {.rlim_cur = wanted, .rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
+    struct rlimit more = {.rlim_cur = wanted,
+                          .rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);

@@ -7,6 +7,7 @@
 
 void assert_failed(const char *condition, const char *file, int line)
 {
-    log_write(LOG_WARNING, "=== ASSERTION FAILED === %s:%d '%s' is not true", file, line, condition);
+    log_write(LOG_WARNING, "=== ASSERTION FAILED === %s:%d '%s' is not true", file, line,
+              condition);
     abort();
 }

@@ -24,7 +24,8 @@ struct blob *blob_ref(struct blob *b)
 
 void blob_unref(struct blob *b)
 {
-    // Release: what this owner read is read before the last one frees. Acquire: the last sees it so.
+    // Release: what this owner read is read before the last one frees. Acquire: the last sees it
+    // so.
     if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) mem_free(b);
 }
 

@@ -2,7 +2,8 @@
 //
 // blob: a big string that may have several owners at once: the keyspace, and replies that are being
 // sent from it without a copy. Bytes may change only while there is one owner (blob_is_shared), so
-// whoever changes one first makes it his own. References travel between threads; bytes do not change under them.
+// whoever changes one first makes it his own. References travel between threads; bytes do not
+// change under them.
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -18,7 +18,8 @@ void buf_append(struct buf *b, const void *data, size_t len);
 void buf_append_char(struct buf *b, char c);
 void buf_append_text(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-// Appends the bytes in double quotes with \n \r \t \a \b \" \\ and \xHH escapes, as redis-cli shows them.
+// Appends the bytes in double quotes with \n \r \t \a \b \" \\ and \xHH escapes, as redis-cli shows
+// them.
 void buf_append_quoted(struct buf *b, struct slice s);
 
 static inline struct slice buf_slice(const struct buf *b)

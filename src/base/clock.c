@@ -42,7 +42,8 @@ void clock_calibrate(void)
     nanosleep(&pause, NULL);
     uint64_t ticks1 = clock_ticks();
     int64_t us1 = clock_mono_us();
-    if (us1 > us0 && ticks1 > ticks0) ticks_per_us = (double)(ticks1 - ticks0) / (double)(us1 - us0);
+    if (us1 > us0 && ticks1 > ticks0)
+        ticks_per_us = (double)(ticks1 - ticks0) / (double)(us1 - us0);
     ns_per_tick_q20 = (uint64_t)(1000.0 / ticks_per_us * (1 << 20));
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// clock: the only reader of time. The engine is handed its time (ctx->now_ms); the loops read it here
-// once a tick.
+// clock: the only reader of time. The engine is handed its time (ctx->now_ms); the loops read it
+// here once a tick.
 #pragma once
 #include <stdint.h>
 
@@ -14,8 +14,8 @@ int64_t clock_mono_us(void);
 int64_t clock_thread_us(void);
 
 // CPU timestamp ticks for timing single commands (TSC on x86, the virtual counter on ARM): a few
-// nanoseconds a call, monotonic enough on one core. clock_ticks_per_us is measured once, by the first caller of
-// clock_calibrate (at start-up, takes some ms).
+// nanoseconds a call, monotonic enough on one core. clock_ticks_per_us is measured once, by the
+// first caller of clock_calibrate (at start-up, takes some ms).
 static inline uint64_t clock_ticks(void)
 {
 #if defined(__x86_64__)

@@ -10,7 +10,8 @@ void hash_set_seed(uint64_t seed)
     hash_seed = seed;
 }
 
-// CRC16-CCITT (XMODEM), eight bytes a step: table[k][b] is the CRC of byte b followed by k zero bytes.
+// CRC16-CCITT (XMODEM), eight bytes a step: table[k][b] is the CRC of byte b followed by k zero
+// bytes.
 static uint16_t table[8][256];
 
 __attribute__((constructor)) static void fill_table(void)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// hash: key hashes for the tables (XXH3 with a secret per process, so that a client cannot aim its keys at
-// one bucket) and the Redis Cluster slot (CRC16, polynomial 0x1021, of the key or its hash tag), from
-// which the shard follows.
+// hash: key hashes for the tables (XXH3 with a secret per process, so that a client cannot aim its
+// keys at one bucket) and the Redis Cluster slot (CRC16, polynomial 0x1021, of the key or its hash
+// tag), from which the shard follows.
 #pragma once
 #include <stdint.h>
 #define XXH_INLINE_ALL
@@ -23,8 +23,8 @@ static inline uint64_t hash_bytes(struct slice s)
 
 uint16_t hash_crc16(const void *data, size_t len);
 
-// The part of a key that decides its slot: what stands between the first '{' and the first '}' after it,
-// if that is not empty; else the whole key (Redis Cluster specification, "hash tags").
+// The part of a key that decides its slot: what stands between the first '{' and the first '}'
+// after it, if that is not empty; else the whole key (Redis Cluster specification, "hash tags").
 struct slice hash_tag(struct slice key);
 
 static inline uint32_t hash_slot(struct slice key)

@@ -12,7 +12,7 @@
 
 #define LINE_MAX_BYTES 2048 // longer messages are cut
 
-static char log_path[1024];             // set before threads start
+static char log_path[1024];                    // set before threads start
 static _Atomic int log_level_now = LOG_NOTICE; // relaxed: a line more or less at a change is fine
 
 void log_open(const char *path)

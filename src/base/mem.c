@@ -12,22 +12,22 @@
 
 #ifdef GYRE_SYSTEM_MALLOC
 #include <malloc.h>
-#define RAW_MALLOC(n)            malloc(n)
-#define RAW_CALLOC(n)            calloc(1, n)
-#define RAW_REALLOC(p, n)        realloc(p, n)
-#define RAW_ALIGNED(n, a)        zeroed(aligned_alloc(a, ((n) + (a)-1) / (a) * (a)), n)
-#define RAW_FREE(p)              free(p)
-#define RAW_USABLE(p)            malloc_usable_size((void *)(p))
-#define RAW_GOOD(n)              (((n) + 15) & ~(size_t)15)
+#define RAW_MALLOC(n)     malloc(n)
+#define RAW_CALLOC(n)     calloc(1, n)
+#define RAW_REALLOC(p, n) realloc(p, n)
+#define RAW_ALIGNED(n, a) zeroed(aligned_alloc(a, ((n) + (a)-1) / (a) * (a)), n)
+#define RAW_FREE(p)       free(p)
+#define RAW_USABLE(p)     malloc_usable_size((void *)(p))
+#define RAW_GOOD(n)       (((n) + 15) & ~(size_t)15)
 #else
 #include <mimalloc.h>
-#define RAW_MALLOC(n)            mi_malloc(n)
-#define RAW_CALLOC(n)            mi_zalloc(n)
-#define RAW_REALLOC(p, n)        mi_realloc(p, n)
-#define RAW_ALIGNED(n, a)        mi_zalloc_aligned(n, a)
-#define RAW_FREE(p)              mi_free(p)
-#define RAW_USABLE(p)            mi_usable_size(p)
-#define RAW_GOOD(n)              mi_good_size(n)
+#define RAW_MALLOC(n)     mi_malloc(n)
+#define RAW_CALLOC(n)     mi_zalloc(n)
+#define RAW_REALLOC(p, n) mi_realloc(p, n)
+#define RAW_ALIGNED(n, a) mi_zalloc_aligned(n, a)
+#define RAW_FREE(p)       mi_free(p)
+#define RAW_USABLE(p)     mi_usable_size(p)
+#define RAW_GOOD(n)       mi_good_size(n)
 #endif
 
 // One counter a thread, on a list that only grows: threads are few and live as long as the process.
@@ -94,7 +94,8 @@ void *mem_calloc(size_t size_bytes)
 
 void *mem_alloc_aligned(size_t size_bytes, size_t align)
 {
-    // Big plain allocations usually are aligned as it is, and mimalloc 2.0 takes a quarter more for asking.
+    // Big plain allocations usually are aligned as it is, and mimalloc 2.0 takes a quarter more for
+    // asking.
     void *plain = mem_calloc(size_bytes);
     if (((uintptr_t)plain & (align - 1)) == 0) return plain;
     mem_free(plain);

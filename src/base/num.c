@@ -45,7 +45,8 @@ bool num_parse_i64(struct slice s, int64_t *out)
 
 bool num_parse_long_double(struct slice s, long double *out)
 {
-    char text[5 * 1024], *end; // what INCRBYFLOAT writes must be read again: 4933 digits and a fraction
+    char text[5 * 1024],
+        *end; // what INCRBYFLOAT writes must be read again: 4933 digits and a fraction
     if (s.len == 0 || s.len >= sizeof text || isspace((unsigned char)s.ptr[0])) return false;
     memcpy(text, s.ptr, s.len);
     text[s.len] = '\0';
@@ -133,9 +134,10 @@ bool num_parse_memory(struct slice s, uint64_t *out)
     static const struct {
         const char *unit;
         uint64_t factor;
-    } units[] = {{"", 1},           {"b", 1},           {"k", 1000},
-                 {"kb", 1024},      {"m", 1000000},     {"mb", 1024 * 1024},
-                 {"g", 1000000000}, {"gb", 1ull << 30},
+    } units[] = {
+        {"", 1},           {"b", 1},           {"k", 1000},
+        {"kb", 1024},      {"m", 1000000},     {"mb", 1024 * 1024},
+        {"g", 1000000000}, {"gb", 1ull << 30},
     };
     size_t digits = 0;
     uint64_t v = 0;

@@ -9,7 +9,7 @@
 
 #include "base/slice.h"
 
-#define NUM_I64_TEXT 21  // bytes that any int64 needs, without NUL
+#define NUM_I64_TEXT 21   // bytes that any int64 needs, without NUL
 #define NUM_F64_TEXT 5200 // a long double in %.17Lf form
 
 bool num_parse_i64(struct slice s, int64_t *out);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// random: xoshiro256** (Blackman and Vigna, 2018), seeded with splitmix64. Handed in where it is used,
-// so that a test can repeat a run. Not for secrets: those come from random_secret.
+// random: xoshiro256** (Blackman and Vigna, 2018), seeded with splitmix64. Handed in where it is
+// used, so that a test can repeat a run. Not for secrets: those come from random_secret.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -25,7 +25,8 @@ static inline bool slice_eq(struct slice a, struct slice b)
     return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
 }
 
-// Is `a` the given text, whatever the case of its ASCII letters? The comparison of every option name.
+// Is `a` the given text, whatever the case of its ASCII letters? The comparison of every option
+// name.
 static inline bool slice_is(struct slice a, const char *text)
 {
     return strlen(text) == a.len && strncasecmp(a.ptr, text, a.len) == 0;

@@ -63,9 +63,9 @@ static void auth(struct ctx *ctx)
 // --- HELLO ---------------------------------------------------------------------------------------
 
 struct hello {
-    int64_t version;            // 0: as it is
-    const struct slice *auth;   // user and password, NULL: none
-    const struct slice *name;   // NULL: none
+    int64_t version;          // 0: as it is
+    const struct slice *auth; // user and password, NULL: none
+    const struct slice *name; // NULL: none
 };
 
 static bool parse_hello(struct ctx *ctx, struct hello *h)
@@ -183,40 +183,83 @@ static void select_db(struct ctx *ctx)
     (CMD_SESSION | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY)
 
 const struct command commands_connection[] = {
-    {.name = "hello", .handler = hello, .arity = -1, .flags = BEFORE_AUTH, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "6.0.0", .complexity = "O(1)",
+    {.name = "hello",
+     .handler = hello,
+     .arity = -1,
+     .flags = BEFORE_AUTH,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "6.0.0",
+     .complexity = "O(1)",
      .summary = "Says what the server is and chooses the protocol version; may log in and name the "
                 "connection, too.",
      .args = "[protover:integer [AUTH username password] [SETNAME clientname]]",
      .history = "6.2.0: The protocol version may be left out: nothing but the reply then."},
 
-    {.name = "auth", .handler = auth, .arity = -2, .flags = BEFORE_AUTH, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "1.0.0",
+    {.name = "auth",
+     .handler = auth,
+     .arity = -2,
+     .flags = BEFORE_AUTH,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "1.0.0",
      .complexity = "O(N) with N the number of the user's passwords",
-     .summary = "Logs the connection in.", .args = "[username] password",
+     .summary = "Logs the connection in.",
+     .args = "[username] password",
      .history = "6.0.0: Takes a user name, too."},
 
-    {.name = "ping", .handler = ping, .arity = -1, .flags = CMD_FAST, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "1.0.0", .complexity = "O(1)",
-     .summary = "Answers PONG, or the message it was given.", .args = "[message]",
+    {.name = "ping",
+     .handler = ping,
+     .arity = -1,
+     .flags = CMD_FAST,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "1.0.0",
+     .complexity = "O(1)",
+     .summary = "Answers PONG, or the message it was given.",
+     .args = "[message]",
      .tips = "request_policy:all_shards response_policy:all_succeeded"},
 
-    {.name = "echo", .handler = echo, .arity = 2, .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
-     .acl = ACL_CONNECTION, .group = "connection", .since = "1.0.0", .complexity = "O(1)",
-     .summary = "Answers the message it was given.", .args = "message"},
+    {.name = "echo",
+     .handler = echo,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "1.0.0",
+     .complexity = "O(1)",
+     .summary = "Answers the message it was given.",
+     .args = "message"},
 
-    {.name = "quit", .handler = quit, .arity = -1, .flags = BEFORE_AUTH, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "1.0.0", .complexity = "O(1)",
+    {.name = "quit",
+     .handler = quit,
+     .arity = -1,
+     .flags = BEFORE_AUTH,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "1.0.0",
+     .complexity = "O(1)",
      .summary = "Closes the connection once all replies are sent.",
      .deprecated = "7.2.0: closing the connection"},
 
-    {.name = "reset", .handler = reset, .arity = 1, .flags = BEFORE_AUTH, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "6.2.0", .complexity = "O(1)",
+    {.name = "reset",
+     .handler = reset,
+     .arity = 1,
+     .flags = BEFORE_AUTH,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "6.2.0",
+     .complexity = "O(1)",
      .summary = "Brings the connection back to the state of a new one."},
 
-    {.name = "select", .handler = select_db, .arity = 2,
-     .flags = CMD_SESSION | CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION,
-     .group = "connection", .since = "1.0.0", .complexity = "O(1)",
+    {.name = "select",
+     .handler = select_db,
+     .arity = 2,
+     .flags = CMD_SESSION | CMD_LOADING | CMD_STALE | CMD_FAST,
+     .acl = ACL_CONNECTION,
+     .group = "connection",
+     .since = "1.0.0",
+     .complexity = "O(1)",
      .summary = "Chooses the database that this connection's commands work on.",
      .args = "index"},
 

@@ -41,7 +41,8 @@ static void debug_sleep(struct ctx *ctx)
     if (seconds > 0 && seconds < 1e9) {
         struct timespec t = {.tv_sec = (time_t)seconds};
         t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
-        while (nanosleep(&t, &t) == -1 && errno == EINTR) {}
+        while (nanosleep(&t, &t) == -1 && errno == EINTR) {
+        }
     }
     reply_ok(ctx->reply);
 }
@@ -202,9 +203,12 @@ static void protocol_push(struct reply *r)
 static void protocol_aggregate(struct reply *r, struct slice kind)
 {
     bool is_map = slice_is(kind, "map");
-    if (is_map) reply_map(r, 3);
-    else if (slice_is(kind, "set")) reply_set(r, 3);
-    else reply_array(r, 3);
+    if (is_map)
+        reply_map(r, 3);
+    else if (slice_is(kind, "set"))
+        reply_set(r, 3);
+    else
+        reply_array(r, 3);
     for (int i = 0; i < 3; i++) {
         reply_int(r, i);
         if (is_map) reply_bool(r, i == 1);
@@ -215,19 +219,28 @@ static void debug_protocol(struct ctx *ctx)
 {
     struct reply *r = ctx->reply;
     struct slice kind = ctx->argv[2];
-    if (slice_is(kind, "string")) reply_bulk_text(r, "Hello World");
-    else if (slice_is(kind, "integer")) reply_int(r, 12345);
-    else if (slice_is(kind, "double")) reply_double(r, 3.141);
-    else if (slice_is(kind, "bignum")) protocol_bignum(r);
-    else if (slice_is(kind, "null")) reply_null(r);
+    if (slice_is(kind, "string"))
+        reply_bulk_text(r, "Hello World");
+    else if (slice_is(kind, "integer"))
+        reply_int(r, 12345);
+    else if (slice_is(kind, "double"))
+        reply_double(r, 3.141);
+    else if (slice_is(kind, "bignum"))
+        protocol_bignum(r);
+    else if (slice_is(kind, "null"))
+        reply_null(r);
     else if (slice_is(kind, "array") || slice_is(kind, "set") || slice_is(kind, "map"))
         protocol_aggregate(r, kind);
-    else if (slice_is(kind, "attrib")) protocol_attribute(r);
-    else if (slice_is(kind, "push")) protocol_push(r);
+    else if (slice_is(kind, "attrib"))
+        protocol_attribute(r);
+    else if (slice_is(kind, "push"))
+        protocol_push(r);
     else if (slice_is(kind, "verbatim"))
         reply_verbatim(r, "txt", SLICE("This is a verbatim\nstring"));
-    else if (slice_is(kind, "true")) reply_bool(r, true);
-    else if (slice_is(kind, "false")) reply_bool(r, false);
+    else if (slice_is(kind, "true"))
+        reply_bool(r, true);
+    else if (slice_is(kind, "false"))
+        reply_bool(r, false);
     else
         reply_error(r, "ERR Wrong protocol type name. Please use one of the following: "
                        "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|"
@@ -296,8 +309,10 @@ static void debug_htstats(struct ctx *ctx)
     gather_tables(ctx, (uint32_t)db, &t);
     describe_table(&text, &t);
     buf_append_text(&text, "[Expires HT]\nHash table 0 stats (main hash table):\n");
-    if (t.expires) buf_printf(&text, " number of elements: %llu\n", (unsigned long long)t.expires);
-    else buf_append_text(&text, "No stats available for empty dictionaries\n");
+    if (t.expires)
+        buf_printf(&text, " number of elements: %llu\n", (unsigned long long)t.expires);
+    else
+        buf_append_text(&text, "No stats available for empty dictionaries\n");
     reply_verbatim(ctx->reply, "txt", buf_slice(&text));
     buf_free(&text);
 }
@@ -476,15 +491,23 @@ static void debug(struct ctx *ctx)
 {
     const char *refusal = protect_refusal(ctx->settings, ctx->session);
     const struct word *w = find_word(ctx->argc, ctx->argv);
-    if (refusal) reply_error(ctx->reply, refusal);
-    else if (w) w->handler(ctx);
-    else ctx_unknown_subcommand(ctx);
+    if (refusal)
+        reply_error(ctx->reply, refusal);
+    else if (w)
+        w->handler(ctx);
+    else
+        ctx_unknown_subcommand(ctx);
 }
 
 const struct command commands_debug[] = {
-    {.name = "debug", .handler = debug, .arity = -2,
+    {.name = "debug",
+     .handler = debug,
+     .arity = -2,
      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED,
-     .span = SPAN_MEET_ALL, .span_of = debug_span, .group = "server", .since = "1.0.0",
+     .span = SPAN_MEET_ALL,
+     .span_of = debug_span,
+     .group = "server",
+     .since = "1.0.0",
      .complexity = "Depends on the subcommand.",
      .summary = "Commands for tests of the server and of clients."},
     {0},

@@ -80,8 +80,10 @@ static void put_bytes(struct info *in, const char *name, uint64_t bytes)
     int unit = 0;
     put_u64(in, name, bytes);
     for (; value >= 1024 && units[unit + 1]; unit++) value /= 1024;
-    if (unit) buf_printf(in->out, "%s_human:%.2f%c\r\n", name, value, units[unit]);
-    else buf_printf(in->out, "%s_human:%lluB\r\n", name, U(bytes));
+    if (unit)
+        buf_printf(in->out, "%s_human:%.2f%c\r\n", name, value, units[unit]);
+    else
+        buf_printf(in->out, "%s_human:%lluB\r\n", name, U(bytes));
 }
 
 static struct totals gather_totals(const struct engine *e)
@@ -173,10 +175,14 @@ static void fill_server(struct info *in)
 
 static void fill_clients(struct info *in)
 {
-    static const char *const zeros[] = {"tracking_clients", "pubsub_clients", "watching_clients",
-                                        "clients_in_timeout_table", "total_watched_keys",
+    static const char *const zeros[] = {"tracking_clients",
+                                        "pubsub_clients",
+                                        "watching_clients",
+                                        "clients_in_timeout_table",
+                                        "total_watched_keys",
                                         "total_blocking_keys",
-                                        "total_blocking_keys_on_nokey", NULL};
+                                        "total_blocking_keys_on_nokey",
+                                        NULL};
     put_u64(in, "connected_clients", in->host.connected_clients);
     put_u64(in, "cluster_connections", 0);
     put_u64(in, "maxclients", in->host.max_clients);
@@ -192,10 +198,10 @@ static void fill_clients(struct info *in)
 static const char *policy_name(int64_t policy)
 {
     static const char *const names[] = {
-        [POLICY_NOEVICTION] = "noeviction",         [POLICY_VOLATILE_LRU] = "volatile-lru",
-        [POLICY_VOLATILE_LFU] = "volatile-lfu",     [POLICY_VOLATILE_RANDOM] = "volatile-random",
-        [POLICY_VOLATILE_TTL] = "volatile-ttl",     [POLICY_ALLKEYS_LRU] = "allkeys-lru",
-        [POLICY_ALLKEYS_LFU] = "allkeys-lfu",       [POLICY_ALLKEYS_RANDOM] = "allkeys-random",
+        [POLICY_NOEVICTION] = "noeviction",     [POLICY_VOLATILE_LRU] = "volatile-lru",
+        [POLICY_VOLATILE_LFU] = "volatile-lfu", [POLICY_VOLATILE_RANDOM] = "volatile-random",
+        [POLICY_VOLATILE_TTL] = "volatile-ttl", [POLICY_ALLKEYS_LRU] = "allkeys-lru",
+        [POLICY_ALLKEYS_LFU] = "allkeys-lfu",   [POLICY_ALLKEYS_RANDOM] = "allkeys-random",
     };
     return policy >= 0 && (size_t)policy < ARRAY_LEN(names) ? names[policy] : "noeviction";
 }
@@ -224,7 +230,7 @@ static void put_usage(struct info *in)
 static void put_scripts(struct info *in)
 {
     static const char *const zeros[] = {"used_memory_scripts_eval", "number_of_cached_scripts",
-                                        "number_of_functions", "number_of_libraries",
+                                        "number_of_functions",      "number_of_libraries",
                                         "used_memory_vm_functions", NULL};
     put_u64(in, "used_memory_lua", 0);
     put_u64(in, "used_memory_vm_eval", 0);
@@ -253,8 +259,8 @@ static void put_fragmentation(struct info *in)
 static void fill_memory(struct info *in)
 {
     static const char *const before[] = {"mem_not_counted_for_evict", "mem_replication_backlog",
-                                         "mem_total_replication_buffers",
-                                         "mem_clients_slaves", NULL};
+                                         "mem_total_replication_buffers", "mem_clients_slaves",
+                                         NULL};
     static const char *const after[] = {"mem_cluster_links", "mem_aof_buffer", NULL};
     put_usage(in);
     put_scripts(in);
@@ -275,12 +281,17 @@ static void fill_memory(struct info *in)
 
 static void fill_persistence(struct info *in)
 {
-    static const char *const rdb[] = {"rdb_saves", "rdb_last_cow_size",
-                                      "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded",
-                                      "aof_enabled", "aof_rewrite_in_progress",
-                                      "aof_rewrite_scheduled", NULL};
-    static const char *const cow[] = {"loading", "async_loading", "current_cow_peak",
-                                      "current_cow_size", "current_cow_size_age", NULL};
+    static const char *const rdb[] = {"rdb_saves",
+                                      "rdb_last_cow_size",
+                                      "rdb_last_load_keys_expired",
+                                      "rdb_last_load_keys_loaded",
+                                      "aof_enabled",
+                                      "aof_rewrite_in_progress",
+                                      "aof_rewrite_scheduled",
+                                      NULL};
+    static const char *const cow[] = {
+        "loading",          "async_loading",        "current_cow_peak",
+        "current_cow_size", "current_cow_size_age", NULL};
     put_zeros(in, cow);
     put_fixed(in, "current_fork_perc", 0, "");
     put_u64(in, "current_save_keys_processed", 0);
@@ -329,17 +340,35 @@ static void fill_stats(struct info *in)
     static const char *const eviction[] = {"evicted_clients", "evicted_scripts",
                                            "total_eviction_exceeded_time",
                                            "current_eviction_exceeded_time", NULL};
-    static const char *const middle[] = {
-        "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-        "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits",
-        "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses",
-        "total_active_defrag_time", "current_active_defrag_time", "tracking_total_keys",
-        "tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies", NULL};
-    static const char *const last[] = {
-        "io_threaded_reads_processed", "io_threaded_writes_processed",
-        "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
-        "reply_buffer_shrinks", "reply_buffer_expands", "acl_access_denied_auth",
-        "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel", NULL};
+    static const char *const middle[] = {"pubsub_channels",
+                                         "pubsub_patterns",
+                                         "pubsubshard_channels",
+                                         "latest_fork_usec",
+                                         "total_forks",
+                                         "migrate_cached_sockets",
+                                         "slave_expires_tracked_keys",
+                                         "active_defrag_hits",
+                                         "active_defrag_misses",
+                                         "active_defrag_key_hits",
+                                         "active_defrag_key_misses",
+                                         "total_active_defrag_time",
+                                         "current_active_defrag_time",
+                                         "tracking_total_keys",
+                                         "tracking_total_items",
+                                         "tracking_total_prefixes",
+                                         "unexpected_error_replies",
+                                         NULL};
+    static const char *const last[] = {"io_threaded_reads_processed",
+                                       "io_threaded_writes_processed",
+                                       "client_query_buffer_limit_disconnections",
+                                       "client_output_buffer_limit_disconnections",
+                                       "reply_buffer_shrinks",
+                                       "reply_buffer_expands",
+                                       "acl_access_denied_auth",
+                                       "acl_access_denied_cmd",
+                                       "acl_access_denied_key",
+                                       "acl_access_denied_channel",
+                                       NULL};
     put_traffic(in);
     put_u64(in, "expired_keys", in->totals.expired);
     put_fixed(in, "expired_stale_perc", 0, "");
@@ -582,8 +611,14 @@ static void info(struct ctx *ctx)
 }
 
 const struct command commands_info[] = {
-    {.name = "info", .handler = info, .arity = -1, .flags = CMD_LOADING | CMD_STALE | CMD_SESSION,
-     .acl = ACL_DANGEROUS, .group = "server", .since = "1.0.0", .complexity = "O(1)",
+    {.name = "info",
+     .handler = info,
+     .arity = -1,
+     .flags = CMD_LOADING | CMD_STALE | CMD_SESSION,
+     .acl = ACL_DANGEROUS,
+     .group = "server",
+     .since = "1.0.0",
+     .complexity = "O(1)",
      .args = "[section:string ...]",
      .history = "7.0.0: Several sections can be asked for at once.",
      .tips = "nondeterministic_output request_policy:all_shards response_policy:special",

@@ -95,10 +95,14 @@ static void reset(struct ctx *ctx)
 
 static void format_age(char out[AGE_TEXT], int64_t seconds)
 {
-    if (seconds < 60) snprintf(out, AGE_TEXT, "%llds", (long long)seconds);
-    else if (seconds < 3600) snprintf(out, AGE_TEXT, "%lldm", (long long)(seconds / 60));
-    else if (seconds < 86400) snprintf(out, AGE_TEXT, "%lldh", (long long)(seconds / 3600));
-    else snprintf(out, AGE_TEXT, "%lldd", (long long)(seconds / 86400));
+    if (seconds < 60)
+        snprintf(out, AGE_TEXT, "%llds", (long long)seconds);
+    else if (seconds < 3600)
+        snprintf(out, AGE_TEXT, "%lldm", (long long)(seconds / 60));
+    else if (seconds < 86400)
+        snprintf(out, AGE_TEXT, "%lldh", (long long)(seconds / 3600));
+    else
+        snprintf(out, AGE_TEXT, "%lldd", (long long)(seconds / 86400));
 }
 
 static void draw_bars(struct buf *out, const struct latency_sample *s, int count, uint32_t low,
@@ -318,35 +322,82 @@ static void help(struct ctx *ctx)
 #define SPECIAL "nondeterministic_output request_policy:all_nodes response_policy:special"
 
 static const struct command subcommands[] = {
-    {.name = "doctor", .handler = doctor, .arity = 2, .flags = ADMIN, .group = "server",
-     .since = "2.8.13", .complexity = "O(1)", .tips = SPECIAL,
+    {.name = "doctor",
+     .handler = doctor,
+     .arity = 2,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
      .summary = "Explains in words what the latency monitor saw."},
-    {.name = "graph", .handler = graph, .arity = 3, .flags = ADMIN, .group = "server",
-     .since = "2.8.13", .complexity = "O(1)", .tips = SPECIAL, .args = "event",
+    {.name = "graph",
+     .handler = graph,
+     .arity = 3,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
+     .args = "event",
      .summary = "Draws the latency history of an event."},
-    {.name = "histogram", .handler = histogram, .arity = -2, .flags = ADMIN, .group = "server",
-     .since = "7.0.0", .tips = SPECIAL, .args = "[command:string ...]",
+    {.name = "histogram",
+     .handler = histogram,
+     .arity = -2,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "7.0.0",
+     .tips = SPECIAL,
+     .args = "[command:string ...]",
      .complexity = "O(N), N being the number of commands that are shown",
      .summary = "Returns the cumulative distribution of commands' durations."},
-    {.name = "history", .handler = history, .arity = 3, .flags = ADMIN, .group = "server",
-     .since = "2.8.13", .complexity = "O(1)", .tips = SPECIAL, .args = "event",
+    {.name = "history",
+     .handler = history,
+     .arity = 3,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
+     .args = "event",
      .summary = "Returns the latency samples of an event with their times."},
-    {.name = "latest", .handler = latest, .arity = 2, .flags = ADMIN, .group = "server",
-     .since = "2.8.13", .complexity = "O(1)", .tips = SPECIAL,
+    {.name = "latest",
+     .handler = latest,
+     .arity = 2,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
      .summary = "Returns the newest latency sample of every event."},
-    {.name = "reset", .handler = reset, .arity = -2, .flags = ADMIN, .group = "server",
-     .since = "2.8.13", .complexity = "O(1)", .args = "[event ...]",
+    {.name = "reset",
+     .handler = reset,
+     .arity = -2,
+     .flags = ADMIN,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
+     .args = "[event ...]",
      .tips = "request_policy:all_nodes response_policy:all_succeeded",
      .summary = "Forgets the latency samples of some events, or of all."},
-    {.name = "help", .handler = help, .arity = 2, .flags = CMD_LOADING | CMD_STALE,
-     .group = "server", .since = "2.8.13", .complexity = "O(1)",
+    {.name = "help",
+     .handler = help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "O(1)",
      .summary = "Describes the subcommands."},
     {0},
 };
 
 const struct command commands_latency[] = {
-    {.name = "latency", .arity = -2, .subcommands = subcommands, .group = "server",
-     .since = "2.8.13", .complexity = "Depends on the subcommand.",
+    {.name = "latency",
+     .arity = -2,
+     .subcommands = subcommands,
+     .group = "server",
+     .since = "2.8.13",
+     .complexity = "Depends on the subcommand.",
      .summary = "Commands about latency."},
     {0},
 };

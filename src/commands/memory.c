@@ -72,8 +72,10 @@ static void usage(struct ctx *ctx)
         }
     }
     const struct entry *e = ctx_peek(ctx, ctx->argv[2]);
-    if (e) reply_int(ctx->reply, (int64_t)entry_memory_bytes(e));
-    else reply_null(ctx->reply);
+    if (e)
+        reply_int(ctx->reply, (int64_t)entry_memory_bytes(e));
+    else
+        reply_null(ctx->reply);
 }
 
 static void purge(struct ctx *ctx)
@@ -250,33 +252,70 @@ static void help(struct ctx *ctx)
 #define SPECIAL "nondeterministic_output request_policy:all_shards response_policy:special"
 
 static const struct command subcommands[] = {
-    {.name = "doctor", .handler = doctor, .arity = 2, .group = "server", .since = "4.0.0",
-     .complexity = "O(1)", .tips = SPECIAL, .flags = CMD_SESSION, // after all that was sent before
+    {.name = "doctor",
+     .handler = doctor,
+     .arity = 2,
+     .group = "server",
+     .since = "4.0.0",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
+     .flags = CMD_SESSION, // after all that was sent before
      .summary = "Says what seems wrong with the use of memory."},
-    {.name = "malloc-stats", .handler = malloc_stats, .arity = 2, .group = "server",
-     .since = "4.0.0", .tips = SPECIAL,
+    {.name = "malloc-stats",
+     .handler = malloc_stats,
+     .arity = 2,
+     .group = "server",
+     .since = "4.0.0",
+     .tips = SPECIAL,
      .complexity = "Depends on how much memory is allocated, could be slow",
      .summary = "Returns the statistics of the memory allocator."},
-    {.name = "purge", .handler = purge, .arity = 2, .span = SPAN_ALL_OK, .group = "server",
-     .since = "4.0.0", .tips = "request_policy:all_shards response_policy:all_succeeded",
+    {.name = "purge",
+     .handler = purge,
+     .arity = 2,
+     .span = SPAN_ALL_OK,
+     .group = "server",
+     .since = "4.0.0",
+     .tips = "request_policy:all_shards response_policy:all_succeeded",
      .complexity = "Depends on how much memory is allocated, could be slow",
      .summary = "Gives memory that the allocator holds back to the system."},
-    {.name = "stats", .handler = stats, .arity = 2, .group = "server", .since = "4.0.0",
-     .complexity = "O(1)", .tips = SPECIAL, .flags = CMD_SESSION, // after all that was sent before
+    {.name = "stats",
+     .handler = stats,
+     .arity = 2,
+     .group = "server",
+     .since = "4.0.0",
+     .complexity = "O(1)",
+     .tips = SPECIAL,
+     .flags = CMD_SESSION, // after all that was sent before
      .summary = "Returns where the memory of the server went."},
-    {.name = "usage", .handler = usage, .arity = -3, .flags = CMD_READONLY, .acl = ACL_READ,
-     .keys = {KEYS(2, 2, 1, KEY_RO)}, .group = "server", .since = "4.0.0", .complexity = "O(1)",
+    {.name = "usage",
+     .handler = usage,
+     .arity = -3,
+     .flags = CMD_READONLY,
+     .acl = ACL_READ,
+     .keys = {KEYS(2, 2, 1, KEY_RO)},
+     .group = "server",
+     .since = "4.0.0",
+     .complexity = "O(1)",
      .args = "key [SAMPLES count]",
      .summary = "Returns how many bytes a key and its value occupy."},
-    {.name = "help", .handler = help, .arity = 2, .flags = CMD_LOADING | CMD_STALE,
-     .group = "server", .since = "4.0.0", .complexity = "O(1)",
+    {.name = "help",
+     .handler = help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE,
+     .group = "server",
+     .since = "4.0.0",
+     .complexity = "O(1)",
      .summary = "Describes the subcommands."},
     {0},
 };
 
 const struct command commands_memory[] = {
-    {.name = "memory", .arity = -2, .subcommands = subcommands, .group = "server",
-     .since = "4.0.0", .complexity = "Depends on the subcommand.",
+    {.name = "memory",
+     .arity = -2,
+     .subcommands = subcommands,
+     .group = "server",
+     .since = "4.0.0",
+     .complexity = "Depends on the subcommand.",
      .summary = "Commands about memory."},
     {0},
 };

@@ -36,8 +36,10 @@ static void wait_(struct ctx *ctx)
     int64_t replicas, timeout_ms;
     if (!ctx_arg_i64(ctx, 1, &replicas, NULL)) return;
     if (!ctx_arg_i64(ctx, 2, &timeout_ms, "ERR timeout is not an integer or out of range")) return;
-    if (timeout_ms < 0) reply_error(ctx->reply, ERR_TIMEOUT_NEG);
-    else reply_int(ctx->reply, 0);
+    if (timeout_ms < 0)
+        reply_error(ctx->reply, ERR_TIMEOUT_NEG);
+    else
+        reply_int(ctx->reply, 0);
 }
 
 // --- LOLWUT --------------------------------------------------------------------------------------
@@ -84,8 +86,8 @@ static void append_canvas(struct buf *out, const struct canvas *c)
     }
 }
 
-// LOLWUT [VERSION v [columns [rows [turns]]]]: every version shows the same art, but as in Redis only 5 and 6
-// look at the sizes.
+// LOLWUT [VERSION v [columns [rows [turns]]]]: every version shows the same art, but as in Redis
+// only 5 and 6 look at the sizes.
 static bool parse_art(struct ctx *ctx, int64_t sizes[3])
 {
     static const int64_t highest[3] = {ART_COLUMNS_MAX, ART_ROWS_MAX, 50};
@@ -132,12 +134,18 @@ static int parse_shutdown(const struct ctx *ctx, bool *is_abort)
     int flags = 0;
     *is_abort = false;
     for (int i = 1; i < ctx->argc; i++) {
-        if (ctx_arg_is(ctx, i, "nosave")) flags |= SHUTDOWN_NOSAVE;
-        else if (ctx_arg_is(ctx, i, "save")) flags |= SHUTDOWN_SAVE;
-        else if (ctx_arg_is(ctx, i, "now")) flags |= SHUTDOWN_NOW;
-        else if (ctx_arg_is(ctx, i, "force")) flags |= SHUTDOWN_FORCE;
-        else if (ctx_arg_is(ctx, i, "abort")) *is_abort = true;
-        else return -1;
+        if (ctx_arg_is(ctx, i, "nosave"))
+            flags |= SHUTDOWN_NOSAVE;
+        else if (ctx_arg_is(ctx, i, "save"))
+            flags |= SHUTDOWN_SAVE;
+        else if (ctx_arg_is(ctx, i, "now"))
+            flags |= SHUTDOWN_NOW;
+        else if (ctx_arg_is(ctx, i, "force"))
+            flags |= SHUTDOWN_FORCE;
+        else if (ctx_arg_is(ctx, i, "abort"))
+            *is_abort = true;
+        else
+            return -1;
     }
     bool is_both = (flags & SHUTDOWN_SAVE) && (flags & SHUTDOWN_NOSAVE);
     return is_both || (*is_abort && flags) ? -1 : flags;
@@ -154,35 +162,68 @@ static void shutdown_(struct ctx *ctx)
     if (flags < 0) {
         reply_error(ctx->reply, ERR_SYNTAX);
     } else if (is_abort) {
-        if (host->abort_shutdown(ctx)) reply_ok(ctx->reply);
-        else reply_error(ctx->reply, "ERR No shutdown in progress.");
+        if (host->abort_shutdown(ctx))
+            reply_ok(ctx->reply);
+        else
+            reply_error(ctx->reply, "ERR No shutdown in progress.");
     } else if (!host->shutdown(ctx, flags, error, sizeof error)) {
         reply_error(ctx->reply, error);
     }
 }
 
 const struct command commands_server[] = {
-    {.name = "time", .handler = time_, .arity = 1, .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
-     .group = "server", .since = "2.6.0", .complexity = "O(1)",
-     .tips = "nondeterministic_output", .summary = "Returns the server's time."},
-    {.name = "role", .handler = role, .arity = 1, .acl = ACL_ADMIN | ACL_DANGEROUS,
-     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST, .group = "server",
-     .since = "2.8.12", .complexity = "O(1)",
+    {.name = "time",
+     .handler = time_,
+     .arity = 1,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
+     .group = "server",
+     .since = "2.6.0",
+     .complexity = "O(1)",
+     .tips = "nondeterministic_output",
+     .summary = "Returns the server's time."},
+    {.name = "role",
+     .handler = role,
+     .arity = 1,
+     .acl = ACL_ADMIN | ACL_DANGEROUS,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST,
+     .group = "server",
+     .since = "2.8.12",
+     .complexity = "O(1)",
      .summary = "Returns the server's role in replication."},
-    {.name = "wait", .handler = wait_, .arity = 3, .flags = CMD_NOSCRIPT, .acl = ACL_CONNECTION,
-     .group = "generic", .since = "3.0.0", .complexity = "O(1)",
+    {.name = "wait",
+     .handler = wait_,
+     .arity = 3,
+     .flags = CMD_NOSCRIPT,
+     .acl = ACL_CONNECTION,
+     .group = "generic",
+     .since = "3.0.0",
+     .complexity = "O(1)",
      .args = "numreplicas timeout:integer",
      .tips = "request_policy:all_shards response_policy:agg_min",
      .summary = "Waits until replicas have the connection's writes; returns how many have."},
-    {.name = "lolwut", .handler = lolwut, .arity = -1, .flags = CMD_READONLY | CMD_FAST,
-     .acl = ACL_READ, .group = "server", .since = "5.0.0", .args = "[VERSION version:integer]",
+    {.name = "lolwut",
+     .handler = lolwut,
+     .arity = -1,
+     .flags = CMD_READONLY | CMD_FAST,
+     .acl = ACL_READ,
+     .group = "server",
+     .since = "5.0.0",
+     .args = "[VERSION version:integer]",
      .summary = "Draws a picture and shows the version."},
     // CMD_SESSION, both: the connection becomes another kind of connection, or ends; what it sent
     // before comes first.
-    {.name = "monitor", .handler = monitor, .arity = 1, .group = "server", .since = "1.0.0",
+    {.name = "monitor",
+     .handler = monitor,
+     .arity = 1,
+     .group = "server",
+     .since = "1.0.0",
      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_SESSION,
      .summary = "Sends this connection every command that the server executes."},
-    {.name = "shutdown", .handler = shutdown_, .arity = -1, .group = "server", .since = "1.0.0",
+    {.name = "shutdown",
+     .handler = shutdown_,
+     .arity = -1,
+     .group = "server",
+     .since = "1.0.0",
      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY |
               CMD_SESSION,
      .complexity = "O(N), N being the number of keys, if it saves; else O(1)",

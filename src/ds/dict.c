@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The table's structure is drawn in dict.h. Here: how a bucket takes and gives items, and how buckets
-// come and go.
+// The table's structure is drawn in dict.h. Here: how a bucket takes and gives items, and how
+// buckets come and go.
 //
-// Fill: the table grows when it holds more than 6.75 items a bucket. Linear hashing makes buckets of two
-// densities, those already split in this round and those not yet; the unsplit ones hold 6.75 to 13.5
-// items, and a fifth to a quarter of all items lies in overflow arrays. That costs these look-ups one
-// more line and buys 12 bytes of table per item at every size, where doubling tables of the same
-// buckets take 11 to 21.
+// Fill: the table grows when it holds more than 6.75 items a bucket. Linear hashing makes buckets
+// of two densities, those already split in this round and those not yet; the unsplit ones hold 6.75
+// to 13.5 items, and a fifth to a quarter of all items lies in overflow arrays. That costs these
+// look-ups one more line and buys 12 bytes of table per item at every size, where doubling tables
+// of the same buckets take 11 to 21.
 #include "ds/dict.h"
 
 #include <string.h>
 
 #include "base/mem.h"
 
-#define DICT_FILL_X4   27 // items in four buckets above which the table grows
-#define DICT_SPARSE    2 // items a bucket below which it shrinks
-#define OVERFLOW_BIT   0x80
-#define INLINE_FULL    0x7f
-#define OVERFLOW_SLOT  (DICT_BUCKET_SLOTS - 1)
+#define DICT_FILL_X4  27 // items in four buckets above which the table grows
+#define DICT_SPARSE   2  // items a bucket below which it shrinks
+#define OVERFLOW_BIT  0x80
+#define INLINE_FULL   0x7f
+#define OVERFLOW_SLOT (DICT_BUCKET_SLOTS - 1)
 
 static uint8_t tag_of(uint64_t hash)
 {
@@ -125,7 +125,7 @@ static int bucket_place(const struct dict_bucket *b, const void *item)
 static void bucket_remove_at(struct dict_bucket *b, int place)
 {
     if (!has_overflow(b)) {
-        b->used &= (uint8_t)~(1u << place);
+        b->used &= (uint8_t) ~(1u << place);
         return;
     }
     struct dict_overflow *o = overflow_of(b);
@@ -347,8 +347,8 @@ static uint64_t reverse_bits(uint64_t v)
     return (v & 0x5555555555555555u) << 1 | (v >> 1 & 0x5555555555555555u);
 }
 
-// The cursor counts through the low `level` bits in reversed order, so that a bucket that was split or
-// merged since the last call stands for exactly the buckets it came from.
+// The cursor counts through the low `level` bits in reversed order, so that a bucket that was split
+// or merged since the last call stands for exactly the buckets it came from.
 uint64_t dict_scan(const struct dict *d, uint64_t cursor, dict_visit_fn visit, void *arg)
 {
     if (!d->count) return 0;
@@ -393,7 +393,8 @@ bool dict_drain_bucket(struct dict *d, dict_visit_fn visit, void *arg)
 
 size_t dict_table_bytes(const struct dict *d)
 {
-    size_t bytes = d->segment_cap * sizeof d->segments[0] + d->first_cap * sizeof(struct dict_bucket);
+    size_t bytes =
+        d->segment_cap * sizeof d->segments[0] + d->first_cap * sizeof(struct dict_bucket);
     for (uint32_t i = 1; i < d->segment_cap; i++)
         if (d->segments[i]) bytes += DICT_SEGMENT * sizeof(struct dict_bucket);
     return bytes;

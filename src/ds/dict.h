@@ -11,16 +11,16 @@
 //   tag:  hash bits 56-63
 //   slot: bits 0-47 the item's address, bits 48-63 hash bits DICT_KEPT_BIT.. (+16)
 //
-// A probe touches the bucket's line and, when tag and kept hash bits agree, the item. The kept bits also tell on
-// which side of a split an item goes, so splitting does not touch items (except in tables too small
-// for it to matter, or beyond 2^26 buckets).
+// A probe touches the bucket's line and, when tag and kept hash bits agree, the item. The kept bits
+// also tell on which side of a split an item goes, so splitting does not touch items (except in
+// tables too small for it to matter, or beyond 2^26 buckets).
 //
 // Addressing: with L = level and S = split (0 <= S < 2^L), buckets 0 .. 2^L + S - 1 exist. An item
-// lies in bucket hash mod 2^(L+1) if that exists, else in hash mod 2^L. Growing splits bucket S into
-// S and S + 2^L; shrinking merges them back.
+// lies in bucket hash mod 2^(L+1) if that exists, else in hash mod 2^L. Growing splits bucket S
+// into S and S + 2^L; shrinking merges them back.
 //
-// Items are the owner's; the table stores addresses below 2^48. The hash of an item must not change.
-// Not safe for concurrent use.
+// Items are the owner's; the table stores addresses below 2^48. The hash of an item must not
+// change. Not safe for concurrent use.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,8 +33,8 @@
 #include "base/assert.h"
 
 #define DICT_BUCKET_SLOTS 7
-#define DICT_KEPT_BIT     10          // lowest of the 16 hash bits kept beside an address
-#define DICT_SEGMENT_BITS 12          // buckets per segment: 4096 * 64 bytes = 256 KiB
+#define DICT_KEPT_BIT     10 // lowest of the 16 hash bits kept beside an address
+#define DICT_SEGMENT_BITS 12 // buckets per segment: 4096 * 64 bytes = 256 KiB
 #define DICT_SEGMENT      (1u << DICT_SEGMENT_BITS)
 
 struct dict_bucket {
@@ -66,7 +66,7 @@ void dict_init(struct dict *d, dict_hash_fn hash);
 // Frees the table; the items are the owner's.
 void dict_free(struct dict *d);
 
-#define DICT_ADDRESS(slot) ((void *)(uintptr_t)((slot) & 0xffffffffffffu))
+#define DICT_ADDRESS(slot) ((void *)(uintptr_t)((slot)&0xffffffffffffu))
 
 static inline uint64_t dict_bucket_index(const struct dict *d, uint64_t hash)
 {
@@ -113,8 +113,8 @@ static inline unsigned dict_bucket_candidates(const struct dict_bucket *b, uint6
     return found & b->used & limit;
 }
 
-// Second stage: the item that a look-up of this hash will most likely compare with, not read (for the
-// caller to prefetch), or NULL.
+// Second stage: the item that a look-up of this hash will most likely compare with, not read (for
+// the caller to prefetch), or NULL.
 static inline void *dict_peek(const struct dict *d, uint64_t hash)
 {
     if (!d->buckets) return NULL;
@@ -127,8 +127,8 @@ void *dict_find_overflow(const struct dict_bucket *b, uint64_t hash, dict_match_
                          const void *key);
 
 // The item with this key, or NULL. Inline so that `match` is, too.
-static inline __attribute__((always_inline)) void *
-dict_find(const struct dict *d, uint64_t hash, dict_match_fn match, const void *key)
+static inline __attribute__((always_inline)) void *dict_find(const struct dict *d, uint64_t hash,
+                                                             dict_match_fn match, const void *key)
 {
     if (UNLIKELY(!d->buckets)) return NULL;
     const struct dict_bucket *b = dict_bucket_at(d, dict_bucket_index(d, hash));
@@ -148,9 +148,10 @@ bool dict_remove(struct dict *d, uint64_t hash, const void *item);
 // The item moved: puts `to` where `from` was. `from` is compared, not read.
 void dict_replace(struct dict *d, uint64_t hash, const void *from, void *to);
 
-// SCAN: calls visit for every item of the bucket(s) at `cursor` and returns the next cursor, 0 at the
-// end. What is in the table from beginning to end of a full iteration is visited at least once,
-// whatever grows or shrinks in between (reverse-binary cursors, as Redis's). The table must not change during a call.
+// SCAN: calls visit for every item of the bucket(s) at `cursor` and returns the next cursor, 0 at
+// the end. What is in the table from beginning to end of a full iteration is visited at least once,
+// whatever grows or shrinks in between (reverse-binary cursors, as Redis's). The table must not
+// change during a call.
 typedef void (*dict_visit_fn)(void *item, void *arg);
 uint64_t dict_scan(const struct dict *d, uint64_t cursor, dict_visit_fn visit, void *arg);
 
@@ -164,6 +165,6 @@ void dict_histogram(const struct dict *d, uint64_t *histogram, size_t len);
 // Asserts the invariants; for tests.
 void dict_validate(const struct dict *d);
 
-// Takes items out one bucket at a time, for freeing a big table in slices: calls visit for each item of the last
-// bucket and removes that bucket. False when the table is empty.
+// Takes items out one bucket at a time, for freeing a big table in slices: calls visit for each
+// item of the last bucket and removes that bucket. False when the table is empty.
 bool dict_drain_bucket(struct dict *d, dict_visit_fn visit, void *arg);

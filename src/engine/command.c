@@ -21,10 +21,10 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-#define NAME_MAX_BYTES  32 // longer names are unknown without looking
-#define WORDS_COVER     16 // bytes that the two words hold
-#define LOAD_FACTOR     4  // slots per command, at least: few collisions in a table of some KiB
-#define MULTIPLIERS     32 // candidates among which the one with the fewest collisions is kept
+#define NAME_MAX_BYTES 32 // longer names are unknown without looking
+#define WORDS_COVER    16 // bytes that the two words hold
+#define LOAD_FACTOR    4  // slots per command, at least: few collisions in a table of some KiB
+#define MULTIPLIERS    32 // candidates among which the one with the fewest collisions is kept
 
 struct slot {
     uint64_t head, tail;  // the name's words
@@ -38,7 +38,7 @@ struct command_table {
     uint32_t mask;
     uint32_t shift; // 64 - log2(number of slots)
     uint64_t multiplier;
-    struct command *all; // owned, see above
+    struct command *all;          // owned, see above
     const struct command **by_id; // owned
     uint32_t count, top_count;
 };

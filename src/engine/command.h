@@ -36,10 +36,12 @@ enum command_flag {
     CMD_TOUCHES_ARBITRARY_KEYS = 1u << 20,
     CMD_PROTECTED = 1u << 21, // needs enable-debug-command or the like
     // Gyre's own, not shown by COMMAND:
-    CMD_SESSION = 1u << 28, // reads or changes the connection's session: runs at home, alone in its run
+    CMD_SESSION =
+        1u << 28, // reads or changes the connection's session: runs at home, alone in its run
 };
 
-enum command_acl { // categories; @write, @read, @fast, @slow, @admin … that follow from the flags are added
+enum command_acl { // categories; @write, @read, @fast, @slow, @admin … that follow from the flags
+                   // are added
     ACL_KEYSPACE = 1u << 0,
     ACL_READ = 1u << 1,
     ACL_WRITE = 1u << 2,
@@ -65,14 +67,15 @@ enum command_acl { // categories; @write, @read, @fast, @slow, @admin … that f
 
 // How a command spans shards (DESIGN, section 4). It matters only with more than one thread.
 enum command_span {
-    SPAN_KEYS = 0,   // on its keys' shard; keys on several shards meet. Without keys: at home
-    SPAN_SUM,        // each shard its keys, integers added up. Without keys: every shard
-    SPAN_POSITION,   // each shard its keys, one element a key, put back in the order of the keys
-    SPAN_ALL_OK,     // each shard its keys, +OK if all say so, else the first error. Without keys: every shard
-    SPAN_CONCAT,     // every shard; arrays joined
-    SPAN_TEXT,       // every shard; bulk or verbatim strings joined
-    SPAN_CURSOR,     // SCAN: one shard after the other, the cursor says which
-    SPAN_MEET_ALL,   // all shards park
+    SPAN_KEYS = 0, // on its keys' shard; keys on several shards meet. Without keys: at home
+    SPAN_SUM,      // each shard its keys, integers added up. Without keys: every shard
+    SPAN_POSITION, // each shard its keys, one element a key, put back in the order of the keys
+    SPAN_ALL_OK,   // each shard its keys, +OK if all say so, else the first error. Without keys:
+                   // every shard
+    SPAN_CONCAT,   // every shard; arrays joined
+    SPAN_TEXT,     // every shard; bulk or verbatim strings joined
+    SPAN_CURSOR,   // SCAN: one shard after the other, the cursor says which
+    SPAN_MEET_ALL, // all shards park
 };
 
 enum key_flag { // as COMMAND INFO shows them in key specifications
@@ -97,9 +100,10 @@ struct key_spec {
                          // backwards); 0 without one: nobody can tell (SORT), see get_keys
     const char *keyword; // NULL: begin is the index
     bool is_keynum;      // false: last/step/limit; true: keynum/first/step
-    int16_t last;        // range: last key relative to begin, negative from the end of the arguments
-    int16_t step;        // from one key to the next
-    int16_t limit;       // range with last == -1: the last 1/limit of the arguments are no keys (0, 1: all are)
+    int16_t last;  // range: last key relative to begin, negative from the end of the arguments
+    int16_t step;  // from one key to the next
+    int16_t limit; // range with last == -1: the last 1/limit of the arguments are no keys (0, 1:
+                   // all are)
     int16_t keynum, first; // keynum: positions relative to begin of the number and of the first key
 };
 
@@ -108,8 +112,10 @@ struct key_spec {
 // One specification: keys at `first`, then every `step`, up to `last` (absolute; negative: from the
 // end).
 #define KEYS(first_, last_, step_, flags_)                                                         \
-    {.flags = (flags_), .begin = (first_), .last = (last_) >= 0 ? (last_) - (first_) : (last_),    \
-     .step = (step_)}
+    {                                                                                              \
+        .flags = (flags_), .begin = (first_), .last = (last_) >= 0 ? (last_) - (first_) : (last_), \
+        .step = (step_)                                                                            \
+    }
 
 typedef void (*command_fn)(struct ctx *ctx);
 
@@ -123,7 +129,8 @@ typedef int (*command_keys_fn)(const struct command *c, int argc, const struct s
 typedef void (*command_finish_fn)(struct ctx *ctx, int64_t sum);
 
 struct command {
-    const char *name; // lower case; of a subcommand: its own word only. NULL ends an array of subcommands
+    const char
+        *name; // lower case; of a subcommand: its own word only. NULL ends an array of subcommands
     command_fn handler;
     int16_t arity; // with the name (and the container's); negative: at least
     uint16_t id;   // place in the table; set by the table
@@ -133,7 +140,8 @@ struct command {
     // For a command whose arguments decide how it spans (DEBUG). NULL: `span` holds.
     enum command_span (*span_of)(int argc, const struct slice *argv);
     struct key_spec keys[KEY_SPECS_MAX];
-    const struct command *subcommands; // a container; its handler is called for HELP-less unknown forms only if not NULL
+    const struct command *subcommands; // a container; its handler is called for HELP-less unknown
+                                       // forms only if not NULL
     // For COMMAND DOCS:
     const char *group; // "string", "generic", "connection", "server" …
     const char *since, *complexity, *summary;
@@ -141,9 +149,9 @@ struct command {
     // CAPITALS tokens, [optional], <a | b> alternatives, ... repeats. "name:type" where the type
     // does not follow from the name (engine/command_docs.c lists the names it knows).
     const char *args;
-    const char *history; // "7.0.0: Added the `NX` option.\n6.0.0: …", or NULL
-    const char *tips;    // "nondeterministic_output request_policy:all_shards …", or NULL
-    const char *deprecated; // "6.2.0: `GETEX` …" (since: replaced by), or NULL
+    const char *history;      // "7.0.0: Added the `NX` option.\n6.0.0: …", or NULL
+    const char *tips;         // "nondeterministic_output request_policy:all_shards …", or NULL
+    const char *deprecated;   // "6.2.0: `GETEX` …" (since: replaced by), or NULL
     command_finish_fn finish; // SPAN_SUM whose reply is not simply the sum; else NULL
     command_keys_fn get_keys; // NULL: the specifications say it all
     const struct command *parent; // set by the table

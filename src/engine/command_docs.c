@@ -35,9 +35,9 @@ struct list {
 // --- types ---------------------------------------------------------------------------------------
 
 static const char *const type_names[] = {
-    [ARG_STRING] = "string",       [ARG_INTEGER] = "integer",
-    [ARG_DOUBLE] = "double",       [ARG_KEY] = "key",
-    [ARG_PATTERN] = "pattern",     [ARG_UNIX_TIME] = "unix-time",
+    [ARG_STRING] = "string",         [ARG_INTEGER] = "integer",
+    [ARG_DOUBLE] = "double",         [ARG_KEY] = "key",
+    [ARG_PATTERN] = "pattern",       [ARG_UNIX_TIME] = "unix-time",
     [ARG_PURE_TOKEN] = "pure-token", [ARG_ONEOF] = "oneof",
     [ARG_BLOCK] = "block",
 };
@@ -128,7 +128,10 @@ static struct command_arg group(struct list *l, enum arg_type type)
     struct buf name = {0};
     for (int i = 0; i < l->count && name.len < NAME_MAX_BYTES / 2; i++)
         buf_printf(&name, "%s%s", i ? "_" : "", l->args[i].name);
-    struct command_arg a = {.type = type, .key_spec = -1, .args = l->args, .arg_count = l->count,
+    struct command_arg a = {.type = type,
+                            .key_spec = -1,
+                            .args = l->args,
+                            .arg_count = l->count,
                             .name = mem_strndup(buf_slice(&name).ptr, name.len)};
     buf_free(&name);
     // "LIMIT offset count": the token is the whole block's.

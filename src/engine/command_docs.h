@@ -27,10 +27,10 @@ enum arg_type {
 };
 
 struct command_arg {
-    char *name;              // owned
-    char *token;             // owned, NULL: none
+    char *name;  // owned
+    char *token; // owned, NULL: none
     enum arg_type type;
-    int key_spec;            // ARG_KEY: which of the command's key specifications finds it; else -1
+    int key_spec; // ARG_KEY: which of the command's key specifications finds it; else -1
     bool is_optional, is_multiple, is_multiple_token;
     struct command_arg *args; // ARG_ONEOF, ARG_BLOCK: arg_count of them; owned
     int arg_count;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // commit: the write tail. Whatever a write leaves behind passes through here, once for every key it
-// changed and after it changed it; handlers do none of it themselves. What hangs on it now: the count of changes
-// (rdb_changes_since_last_save). WATCH, keyspace notifications, client tracking, the log and
-// replication join here.
+// changed and after it changed it; handlers do none of it themselves. What hangs on it now: the
+// count of changes (rdb_changes_since_last_save). WATCH, keyspace notifications, client tracking,
+// the log and replication join here.
 #include "engine/ctx.h"
 
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,

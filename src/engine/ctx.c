@@ -27,8 +27,9 @@ struct db *ctx_db_of(const struct ctx *ctx, uint32_t index, struct slice key)
 
 // --- look-up -------------------------------------------------------------------------------------
 
-// LFU: the counter grows ever less likely the higher it is, and falls by one for every lfu-decay-time minutes
-// without a look. Same formula as Redis's, so that OBJECT FREQ means the same.
+// LFU: the counter grows ever less likely the higher it is, and falls by one for every
+// lfu-decay-time minutes without a look. Same formula as Redis's, so that OBJECT FREQ means the
+// same.
 #define LFU_INIT 5
 
 static uint32_t lfu_minutes(int64_t now_ms)
@@ -54,7 +55,8 @@ static void lfu_touch(struct ctx *ctx, struct entry *e)
     uint32_t counter = lfu_decayed(e, ctx->now_ms, ctx->settings->lfu_decay_time);
     double above = counter > LFU_INIT ? counter - LFU_INIT : 0;
     double chance = 1.0 / (above * (double)ctx->settings->lfu_log_factor + 1);
-    if (counter < 255 && (double)(random_u64(&ctx->space->random) >> 11) * 0x1p-53 < chance) counter++;
+    if (counter < 255 && (double)(random_u64(&ctx->space->random) >> 11) * 0x1p-53 < chance)
+        counter++;
     e->lru = (lfu_minutes(ctx->now_ms) << 8 | counter) & 0xffffff;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// ctx: what a handler sees. A handler is written once, as if the whole database were in front of it:
-// it asks the ctx for a key's entry and never knows on which shard that lies. While it runs, nothing
-// else touches the keyspaces it may touch.
+// ctx: what a handler sees. A handler is written once, as if the whole database were in front of
+// it: it asks the ctx for a key's entry and never knows on which shard that lies. While it runs,
+// nothing else touches the keyspaces it may touch.
 //
-// A handler reads argv, looks keys up, changes them, says what it did (ctx_commit) and writes exactly one reply.
+// A handler reads argv, looks keys up, changes them, says what it did (ctx_commit) and writes
+// exactly one reply.
 #pragma once
 #include "base/buf.h"
 #include "engine/command.h"
@@ -17,8 +18,8 @@ struct session;
 struct settings;
 
 enum ctx_flag {
-    CTX_NO_TOUCH = 1u << 0, // CLIENT NO-TOUCH: do not refresh LRU
-    CTX_IS_PART = 1u << 1,  // one shard's part of a splittable command
+    CTX_NO_TOUCH = 1u << 0,   // CLIENT NO-TOUCH: do not refresh LRU
+    CTX_IS_PART = 1u << 1,    // one shard's part of a splittable command
     CTX_NOTE_LATER = 1u << 2, // who sent the command sees to the slow log (engine_note_slow)
 };
 
@@ -26,22 +27,24 @@ struct ctx {
     const struct command *cmd;
     struct slice *argv; // argv[0] is the command; borrowed, read-only bytes
     int argc;
-    uint32_t db;        // index of the selected database
+    uint32_t db; // index of the selected database
     uint32_t flags;
-    int64_t now_ms;     // Unix time of this command
+    int64_t now_ms; // Unix time of this command
     struct reply *reply;
     struct engine *engine;
     const struct settings *settings;
-    // The client, never NULL. It stays as it is while the command runs, but belongs to its home shard: only a CMD_SESSION
-    // command, which runs there alone, may change it.
+    // The client, never NULL. It stays as it is while the command runs, but belongs to its home
+    // shard: only a CMD_SESSION command, which runs there alone, may change it.
     struct session *session;
     struct keyspace *const *spaces; // what may be touched: one keyspace, or all by shard index
     uint32_t space_count;
-    struct keyspace *space;         // the one, or the runner's own
-    uint64_t first_hash;            // hash of the key at first_key, computed while the batch was read
-    const char *first_key;          // NULL: not computed
-    uint64_t begin_ticks;           // when it begins; 0: not read. The end of one command is the next one's beginning
-    struct blob **blobs;            // per argument: bytes already in a blob, or NULL (often all NULL: blobs NULL)
+    struct keyspace *space; // the one, or the runner's own
+    uint64_t first_hash;    // hash of the key at first_key, computed while the batch was read
+    const char *first_key;  // NULL: not computed
+    uint64_t begin_ticks;   // when it begins; 0: not read. The end of one command is the next one's
+                            // beginning
+    struct blob *
+        *blobs; // per argument: bytes already in a blob, or NULL (often all NULL: blobs NULL)
 };
 
 // --- keys ----------------------------------------------------------------------------------------
@@ -50,7 +53,8 @@ uint64_t ctx_hash(const struct ctx *ctx, struct slice key);
 // The part of database `index` that holds this key.
 struct db *ctx_db_of(const struct ctx *ctx, uint32_t index, struct slice key);
 
-// For reading: counts hits and misses, refreshes LRU, hides and removes what has expired. NULL: no such key.
+// For reading: counts hits and misses, refreshes LRU, hides and removes what has expired. NULL: no
+// such key.
 struct entry *ctx_read(struct ctx *ctx, struct slice key);
 // For writing: as above without counting.
 struct entry *ctx_write(struct ctx *ctx, struct slice key);
@@ -67,7 +71,8 @@ bool ctx_write_as(struct ctx *ctx, struct slice key, enum object_type type, stru
 // The entry's LFU counter as of now, which OBJECT FREQ shows.
 uint32_t lfu_decayed(const struct entry *e, int64_t now_ms, int64_t decay_minutes);
 
-// Changes (all return the entry at its present place; `e`: the present entry or NULL). None commits.
+// Changes (all return the entry at its present place; `e`: the present entry or NULL). None
+// commits.
 struct entry *ctx_set_string(struct ctx *ctx, struct slice key, struct entry *e, struct slice value,
                              int64_t expire_at_ms);
 // The value is argument number `arg`: a big one that arrived in a blob is taken over, not copied.
@@ -75,13 +80,15 @@ struct entry *ctx_set_arg(struct ctx *ctx, struct slice key, struct entry *e, in
                           int64_t expire_at_ms);
 struct entry *ctx_set_integer(struct ctx *ctx, struct slice key, struct entry *e, int64_t value,
                               int64_t expire_at_ms);
-// A writable string value of exactly `len` bytes (zero-filled where new), see db_edit_string; creates the key if e is NULL.
+// A writable string value of exactly `len` bytes (zero-filled where new), see db_edit_string;
+// creates the key if e is NULL.
 struct entry *ctx_edit_string(struct ctx *ctx, struct slice key, struct entry *e, size_t len,
                               char **data);
 struct entry *ctx_set_expire(struct ctx *ctx, struct slice key, struct entry *e, int64_t at_ms);
 void ctx_delete(struct ctx *ctx, struct slice key, struct entry *e);
 void ctx_unlink(struct ctx *ctx, struct slice key, struct entry *e);
-// Moves / copies the value with its expiry to to_key in database to_db, over shards if need be. The destination must not exist.
+// Moves / copies the value with its expiry to to_key in database to_db, over shards if need be. The
+// destination must not exist.
 struct entry *ctx_move(struct ctx *ctx, struct slice key, struct entry *e, uint32_t to_db,
                        struct slice to_key);
 struct entry *ctx_copy(struct ctx *ctx, struct entry *e, uint32_t to_db, struct slice to_key);
@@ -106,8 +113,9 @@ enum event_class {
     EVENT_NEW = 1u << 10,    // n
 };
 
-// The one write tail: every change to a key is told here once, after it was made; the log, WATCH, keyspace
-// notifications, client tracking and replication hang on it. `event`: the notification's name ("set").
+// The one write tail: every change to a key is told here once, after it was made; the log, WATCH,
+// keyspace notifications, client tracking and replication hang on it. `event`: the notification's
+// name ("set").
 void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const char *event);
 // As ctx_commit for a key in another database.
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
@@ -119,11 +127,13 @@ void ctx_commit_swap(struct ctx *ctx, uint32_t a, uint32_t b);
 
 // --- arguments -----------------------------------------------------------------------------------
 
-// Each replies the error and returns false if the argument does not fit. error: NULL for the usual text.
+// Each replies the error and returns false if the argument does not fit. error: NULL for the usual
+// text.
 bool ctx_arg_i64(struct ctx *ctx, int arg, int64_t *out, const char *error);
 bool ctx_arg_range(struct ctx *ctx, int arg, int64_t min, int64_t max, int64_t *out,
                    const char *error);
-bool ctx_arg_is(const struct ctx *ctx, int arg, const char *word); // case-insensitive; false past the end
+bool ctx_arg_is(const struct ctx *ctx, int arg,
+                const char *word); // case-insensitive; false past the end
 // "ERR wrong number of arguments for 'x' command"
 void ctx_wrong_arity(struct ctx *ctx);
 // "ERR unknown subcommand or wrong number of arguments for 'x'. Try CMD HELP."

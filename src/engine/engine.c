@@ -78,7 +78,8 @@ static void unknown_subcommand(struct reply *reply, const struct command *c, str
 {
     char upper[64];
     size_t n = 0;
-    for (; c->name[n] && n + 1 < sizeof upper; n++) upper[n] = (char)toupper((unsigned char)c->name[n]);
+    for (; c->name[n] && n + 1 < sizeof upper; n++)
+        upper[n] = (char)toupper((unsigned char)c->name[n]);
     upper[n] = '\0';
     reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)MIN(name.len, 128),
                  name.ptr, upper);
@@ -125,8 +126,8 @@ const struct command *engine_admit(struct engine *e, const struct session *s,
     return c;
 }
 
-// A browser, or something that abuses one, speaks HTTP to the port: it is cut off before what it sends
-// (a body full of commands) can do harm.
+// A browser, or something that abuses one, speaks HTTP to the port: it is cut off before what it
+// sends (a body full of commands) can do harm.
 static bool is_http(const struct ctx *ctx)
 {
     return slice_is(ctx->argv[0], "post") || slice_is(ctx->argv[0], "host:");
@@ -135,8 +136,10 @@ static bool is_http(const struct ctx *ctx)
 void engine_refuse(struct ctx *ctx, uint32_t shard)
 {
     if (is_http(ctx)) {
-        log_write(LOG_WARNING, "Possible SECURITY ATTACK detected: %s sends POST or Host: commands. "
-                               "Connection closed.", ctx->session->peer);
+        log_write(LOG_WARNING,
+                  "Possible SECURITY ATTACK detected: %s sends POST or Host: commands. "
+                  "Connection closed.",
+                  ctx->session->peer);
         ctx->session->is_closing = ctx->session->is_cut_off = true;
         return;
     }
@@ -145,7 +148,8 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
     if (c) {
         const char *error = refusal(ctx->session, ctx->settings, c);
         if (!command_arity_fits(c, ctx->argc))
-            reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command", c->full_name);
+            reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
+                         c->full_name);
         else
             reply_error(ctx->reply, error ? error : ERR_OOM); // memory was freed since
         stat_add(&stats->commands[c->id].rejected, 1);
@@ -159,8 +163,8 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
 static void refresh_thresholds(struct shard_stats *stats, const struct settings *settings)
 {
     double per_us = clock_ticks_per_us();
-    double slow_us = settings->slowlog_log_slower_than < 0 ? 1e15
-                                                           : (double)settings->slowlog_log_slower_than;
+    double slow_us =
+        settings->slowlog_log_slower_than < 0 ? 1e15 : (double)settings->slowlog_log_slower_than;
     double latency_us = settings->latency_monitor_threshold > 0
                             ? (double)settings->latency_monitor_threshold * 1000
                             : 1e15;
@@ -177,8 +181,8 @@ static void note_attention(struct ctx *ctx, uint64_t ticks)
         !(ctx->cmd->flags & CMD_SKIP_SLOWLOG) && s->slowlog_max_len > 0)
         slowlog_add(ctx->engine->slowlog, ctx->session, ctx->argc, ctx->argv, us, now_s,
                     (uint64_t)s->slowlog_max_len);
-    latency_add(ctx->engine->latency, ctx->cmd->flags & CMD_FAST ? "fast-command" : "command", now_s,
-                (uint32_t)(us / 1000), (uint64_t)s->latency_monitor_threshold);
+    latency_add(ctx->engine->latency, ctx->cmd->flags & CMD_FAST ? "fast-command" : "command",
+                now_s, (uint32_t)(us / 1000), (uint64_t)s->latency_monitor_threshold);
 }
 
 void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks)
@@ -232,7 +236,7 @@ bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budg
     // Relaxed: whether it is seen this time or the next does not matter.
     if (UNLIKELY(atomic_load_explicit(&e->is_cron_paused, memory_order_relaxed))) return false;
     struct keyspace *ks = e->spaces[shard];
-    struct ctx ctx = {.engine = e, .now_ms = now_ms, .space = ks, .space_count = 1,
-                      .spaces = &e->spaces[shard]};
+    struct ctx ctx = {
+        .engine = e, .now_ms = now_ms, .space = ks, .space_count = 1, .spaces = &e->spaces[shard]};
     return keyspace_cron(ks, now_ms, budget, expire_due, &ctx);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // engine: a database without sockets: the command table, the keyspaces of all shards, what commands
-// leave for other commands to look at (slow log, latency events, statistics), and the one way to run a
-// command, engine_execute.
+// leave for other commands to look at (slow log, latency events, statistics), and the one way to
+// run a command, engine_execute.
 //
 // The server runs one engine over all its shards; include/gyre.h runs one with a single keyspace.
 #pragma once
@@ -17,19 +17,20 @@ struct host;
 
 struct engine {
     struct command_table *table;
-    struct keyspace **spaces;       // by shard; each owned by its shard's thread
-    struct shard_stats **stats;     // by shard; written by its shard's thread only, read by all
+    struct keyspace **spaces;   // by shard; each owned by its shard's thread
+    struct shard_stats **stats; // by shard; written by its shard's thread only, read by all
     uint32_t shard_count;
-    _Atomic(const struct settings *) settings; // the newest; who runs commands holds on to one, see shard.h
+    _Atomic(const struct settings *)
+        settings; // the newest; who runs commands holds on to one, see shard.h
     const struct host *host;
     char run_id[41];
     int64_t started_ms;
     struct slowlog *slowlog;
     struct latency_monitor *latency;
     _Atomic uint64_t next_session_id;
-    _Atomic uint32_t monitors;      // connections in MONITOR; read before every command
-    _Atomic uint32_t replid_epoch;  // raised by DEBUG CHANGE-REPL-ID; makes master_replid
-    _Atomic bool is_cron_paused;    // DEBUG PAUSE-CRON: engine_cron does nothing
+    _Atomic uint32_t monitors;     // connections in MONITOR; read before every command
+    _Atomic uint32_t replid_epoch; // raised by DEBUG CHANGE-REPL-ID; makes master_replid
+    _Atomic bool is_cron_paused;   // DEBUG PAUSE-CRON: engine_cron does nothing
 };
 
 // shard_count keyspaces with settings->databases databases each. `settings` and `host` stay the
@@ -38,10 +39,10 @@ struct engine *engine_new(const struct command *const *families, const struct se
                           uint32_t shard_count, const struct host *host);
 void engine_free(struct engine *e);
 
-// The newest settings, for a thread that says in *held which it is using (NULL at first); valid until its next call. A
-// snapshot may be freed when it is not the newest and nobody holds it: the holder publishes what it is about
-// to hold and then looks whether that is still the newest, so either the one who publishes a newer one
-// sees the hold, or the holder sees the newer one.
+// The newest settings, for a thread that says in *held which it is using (NULL at first); valid
+// until its next call. A snapshot may be freed when it is not the newest and nobody holds it: the
+// holder publishes what it is about to hold and then looks whether that is still the newest, so
+// either the one who publishes a newer one sees the hold, or the holder sees the newer one.
 static inline const struct settings *engine_settings(struct engine *e,
                                                      _Atomic(const struct settings *) *held)
 {
@@ -59,21 +60,23 @@ static inline const struct settings *engine_settings(struct engine *e,
 // The shard of a key.
 uint32_t engine_shard_of(const struct engine *e, struct slice key);
 
-// Looks the command up and checks what every command must pass before it may run for a session: it exists, its arity fits,
-// the session is authenticated, there is memory. NULL if not: then engine_refuse replies why.
+// Looks the command up and checks what every command must pass before it may run for a session: it
+// exists, its arity fits, the session is authenticated, there is memory. NULL if not: then
+// engine_refuse replies why.
 const struct command *engine_admit(struct engine *e, const struct session *s,
                                    const struct settings *settings, int argc,
                                    const struct slice *argv);
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 
-// Runs ctx->cmd. Everything in ctx but `first_*`, `blobs` and begin_ticks must be set. Exactly one reply is written.
-// Returns its duration in clock ticks, and counts it in the statistics of `shard` (the one whose thread this is), unless it is
-// one shard's part of a command (CTX_IS_PART).
+// Runs ctx->cmd. Everything in ctx but `first_*`, `blobs` and begin_ticks must be set. Exactly one
+// reply is written. Returns its duration in clock ticks, and counts it in the statistics of `shard`
+// (the one whose thread this is), unless it is one shard's part of a command (CTX_IS_PART).
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard);
 // Puts ctx->cmd into the slow log and the latency monitor if it took long enough.
 void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks);
-// Counts a command whose parts have run: statistics, slow log, latency monitor. ctx->reply says how it ended.
+// Counts a command whose parts have run: statistics, slow log, latency monitor. ctx->reply says how
+// it ended.
 void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 
 // Removes due keys and frees garbage of one keyspace, at most `budget` steps; true: more to do now.

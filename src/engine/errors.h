@@ -24,4 +24,5 @@
 #define ERR_TIMEOUT_RANGE   "ERR timeout is out of range"
 #define ERR_TIMEOUT_NEG     "ERR timeout is negative"
 #define ERR_TIMEOUT_FLOAT   "ERR timeout is not a float or out of range"
-#define ERR_CLIENT_NAME     "ERR Client names cannot contain spaces, newlines or special characters."
+#define ERR_CLIENT_NAME \
+    "ERR Client names cannot contain spaces, newlines or special characters."

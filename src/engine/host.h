@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// host: what the admin families (CLIENT, CONFIG, INFO, SHUTDOWN …) ask of whatever runs the engine. The
-// engine declares it, the server implements it (server/host.c); the embedded engine has a small one of
-// its own. All functions are called on the thread that executes the command.
+// host: what the admin families (CLIENT, CONFIG, INFO, SHUTDOWN …) ask of whatever runs the engine.
+// The engine declares it, the server implements it (server/host.c); the embedded engine has a small
+// one of its own. All functions are called on the thread that executes the command.
 #pragma once
 #include "base/buf.h"
 #include "engine/ctx.h"
@@ -10,11 +10,11 @@
 
 // What a connection's session does not know itself.
 struct session_io {
-    uint64_t query_bytes, query_free_bytes;     // qbuf, qbuf-free
-    uint64_t argv_bytes;                        // argv-mem
-    uint64_t reply_chunks, reply_bytes;         // oll, omem
-    uint64_t total_bytes;                       // tot-mem
-    uint64_t in_bytes, out_bytes;               // tot-net-in, tot-net-out
+    uint64_t query_bytes, query_free_bytes; // qbuf, qbuf-free
+    uint64_t argv_bytes;                    // argv-mem
+    uint64_t reply_chunks, reply_bytes;     // oll, omem
+    uint64_t total_bytes;                   // tot-mem
+    uint64_t in_bytes, out_bytes;           // tot-net-in, tot-net-out
     uint32_t shard;
 };
 
@@ -22,13 +22,14 @@ struct shard_info { // one line of INFO's "# Shards"
     uint64_t keys, connections, commands, forwarded, meetings, inbox_depth, busy_permille;
 };
 
-struct host_info { // the server's part of INFO
+struct host_info {          // the server's part of INFO
     const char *io_backend; // "io_uring" or "epoll"
     int io_level;
     uint32_t threads;
     int tcp_port;
     char config_file[512], executable[512];
-    uint64_t connected_clients, max_clients, blocked_clients, total_connections, rejected_connections;
+    uint64_t connected_clients, max_clients, blocked_clients, total_connections,
+        rejected_connections;
     uint64_t query_memory_bytes, reply_memory_bytes;
     uint64_t net_input_bytes, net_output_bytes;
     uint64_t reads_processed, writes_processed;
@@ -36,7 +37,7 @@ struct host_info { // the server's part of INFO
     uint64_t handovers; // connections moved between shards
     uint64_t monitors;
     double input_kbps, output_kbps;
-    uint64_t ops_per_second;   // instantaneous_ops_per_sec
+    uint64_t ops_per_second;                          // instantaneous_ops_per_sec
     uint64_t memory_startup_bytes, memory_peak_bytes; // used after start-up; most ever
 };
 
@@ -60,7 +61,8 @@ struct host {
     // CONFIG GET: appends name and value pairs as alternating bulks through `emit`.
     void (*config_get)(struct ctx *ctx, const struct slice *patterns, int count,
                        void (*emit)(void *arg, struct slice name, struct slice value), void *arg);
-    // CONFIG SET of name, value pairs: all or nothing. On failure false and the text of the error reply.
+    // CONFIG SET of name, value pairs: all or nothing. On failure false and the text of the error
+    // reply.
     bool (*config_set)(struct ctx *ctx, const struct slice *pairs, int count, char *error,
                        size_t error_size);
     // CONFIG REWRITE; on failure false and the text.

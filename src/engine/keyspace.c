@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Entries are made, moved and freed here and nowhere else. An entry's address stands in two places: its slot
-// in the table and, if it has an expiry, its place in the wheel; whoever moves it mends both (entry_moved).
+// Entries are made, moved and freed here and nowhere else. An entry's address stands in two places:
+// its slot in the table and, if it has an expiry, its place in the wheel; whoever moves it mends
+// both (entry_moved).
 #include "engine/keyspace.h"
 
 #include <string.h>
@@ -38,7 +39,8 @@ static struct shape shape_of(struct slice value)
 
 static size_t entry_size(size_t key_len, bool has_ttl, size_t embedded_len)
 {
-    return (has_ttl ? sizeof(struct timewheel_node) : 0) + sizeof(struct entry) + key_len + embedded_len;
+    return (has_ttl ? sizeof(struct timewheel_node) : 0) + sizeof(struct entry) + key_len +
+           embedded_len;
 }
 
 static size_t entry_own_size(const struct entry *e)
@@ -76,7 +78,8 @@ static void value_free(struct entry *e)
     blob_unref(e->blob);
 }
 
-static void entry_put_string(struct entry *e, struct shape shape, struct slice value, struct blob *blob)
+static void entry_put_string(struct entry *e, struct shape shape, struct slice value,
+                             struct blob *blob)
 {
     e->type = TYPE_STRING;
     e->encoding = shape.encoding & 0xf;
@@ -142,8 +145,8 @@ static void db_detach(struct db *db, struct entry *e, uint64_t hash)
     publish_counts(db);
 }
 
-// `to` takes the place of `from` in the table; expiries are changed from and to what the entries say. Frees `from`
-// (not its value).
+// `to` takes the place of `from` in the table; expiries are changed from and to what the entries
+// say. Frees `from` (not its value).
 static void db_exchange(struct db *db, struct entry *from, struct entry *to, uint64_t hash,
                         int64_t expire_at_ms)
 {
@@ -191,7 +194,8 @@ struct entry *db_set_string(struct db *db, struct entry *old, struct slice key, 
     if (blob) value = (struct slice){blob->data, blob->len};
     struct shape shape = shape_of(value);
     bool is_kept = shape.encoding == ENC_RAW && !shape.is_embedded;
-    struct entry *e = set_shape(db, old, key, hash, shape, value, is_kept ? blob : NULL, expire_at_ms);
+    struct entry *e =
+        set_shape(db, old, key, hash, shape, value, is_kept ? blob : NULL, expire_at_ms);
     if (blob && !is_kept) blob_unref(blob);
     return e;
 }
@@ -203,15 +207,15 @@ struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key,
     return set_shape(db, old, key, hash, shape, SLICE(""), NULL, expire_at_ms);
 }
 
-struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len, bool has_slack,
-                             char **data)
+struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len,
+                             bool has_slack, char **data)
 {
     char scratch[NUM_I64_TEXT];
     struct slice now = entry_string(e, scratch);
     size_t kept = MIN(now.len, len);
     if (len <= EMBED_MAX_BYTES && !(e->encoding != ENC_INT && !e->is_embedded)) {
-        if (!e->is_embedded || (entry_own_size(e) + 15) / 16 !=
-                                   (entry_size(e->key_len, e->has_ttl, len) + 15) / 16) {
+        if (!e->is_embedded ||
+            (entry_own_size(e) + 15) / 16 != (entry_size(e->key_len, e->has_ttl, len) + 15) / 16) {
             struct entry *bigger = entry_new(entry_key(e), e->has_ttl, len);
             memcpy(bigger->key + bigger->key_len, now.ptr, kept);
             db_exchange(db, e, bigger, hash, entry_expire_at(e));
@@ -272,7 +276,8 @@ void db_unlink(struct keyspace *ks, struct db *db, struct entry *e, uint64_t has
     db_delete(db, e, hash);
 }
 
-// A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is shared.
+// A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is
+// shared.
 static struct entry *entry_with_key(const struct entry *from, struct slice key)
 {
     size_t embedded_len = from->is_embedded ? from->embedded_len : 0;
@@ -313,7 +318,8 @@ static void db_init(struct db *db, int64_t now_ms)
     timewheel_init(&db->expires, now_ms);
 }
 
-void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed, int64_t now_ms)
+void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
+                   int64_t now_ms)
 {
     *ks = (struct keyspace){.shard = shard, .db_count = db_count};
     ks->is_active_expire_on = true;

@@ -6,8 +6,8 @@
 //
 // Owned by its shard's thread, or, while parked, by the one that runs the meeting.
 //
-// These functions do what they say to one database and nothing else: no statistics, no effects, no lazy expiry. Command
-// handlers use the layer above, engine/ctx.h.
+// These functions do what they say to one database and nothing else: no statistics, no effects, no
+// lazy expiry. Command handlers use the layer above, engine/ctx.h.
 #pragma once
 #include "base/random.h"
 #include "base/stat.h"
@@ -30,14 +30,15 @@ struct keyspace_stats {
 struct keyspace {
     struct db *dbs;
     uint32_t db_count;
-    uint32_t shard;           // which part this is
+    uint32_t shard; // which part this is
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
     struct garbage *garbage;  // detached databases, freed in slices by keyspace_cron
 };
 
-void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed, int64_t now_ms);
+void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
+                   int64_t now_ms);
 void keyspace_free(struct keyspace *ks);
 
 // --- look-up -----------------------------------------------------------------------------------
@@ -58,24 +59,26 @@ static inline struct entry *db_find(const struct db *db, struct slice key, uint6
 // --- change ------------------------------------------------------------------------------------
 // All return the entry at its present place. `e` is an entry of this database.
 
-// Sets key to a string value, whatever was there (`old`: its entry as db_find gave it, or NULL). Integers are recognised
-// and stored as such. `blob`: the value's bytes already in a blob (then `value` is ignored and one reference is consumed), or NULL.
-// expire_at_ms: Unix ms, EXPIRE_NONE or EXPIRE_KEEP.
+// Sets key to a string value, whatever was there (`old`: its entry as db_find gave it, or NULL).
+// Integers are recognised and stored as such. `blob`: the value's bytes already in a blob (then
+// `value` is ignored and one reference is consumed), or NULL. expire_at_ms: Unix ms, EXPIRE_NONE or
+// EXPIRE_KEEP.
 struct entry *db_set_string(struct db *db, struct entry *old, struct slice key, uint64_t hash,
                             struct slice value, struct blob *blob, int64_t expire_at_ms);
 struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key, uint64_t hash,
                              int64_t value, int64_t expire_at_ms);
-// Makes a string entry's value writable in place ("raw") with exactly `len` bytes: what was there is kept (cut at
-// len), new bytes are zero. *data points to the value until the next change. `slack`: the value is
-// likely to grow again, so leave room.
-struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len, bool has_slack,
-                             char **data);
+// Makes a string entry's value writable in place ("raw") with exactly `len` bytes: what was there
+// is kept (cut at len), new bytes are zero. *data points to the value until the next change.
+// `slack`: the value is likely to grow again, so leave room.
+struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len,
+                             bool has_slack, char **data);
 // expire_at_ms: Unix ms or EXPIRE_NONE.
 struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms);
 void db_delete(struct db *db, struct entry *e, uint64_t hash);
 // As db_delete, but what is big is freed later, in slices.
 void db_unlink(struct keyspace *ks, struct db *db, struct entry *e, uint64_t hash);
-// Takes the value (and the expiry) of `from` out of its database and puts it at `key`, which does not exist in `to`.
+// Takes the value (and the expiry) of `from` out of its database and puts it at `key`, which does
+// not exist in `to`.
 struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash, struct db *to_db,
                       struct slice key, uint64_t hash);
 // As db_move, leaving a deep copy.
@@ -91,8 +94,8 @@ void db_validate(const struct db *db);
 
 // --- housekeeping ------------------------------------------------------------------------------
 
-// Calls `expire(arg, db_index, entry)` for due entries (which must delete them) and frees garbage, at most
-// `budget` steps in all. True if it stopped because of the budget: call again soon.
+// Calls `expire(arg, db_index, entry)` for due entries (which must delete them) and frees garbage,
+// at most `budget` steps in all. True if it stopped because of the budget: call again soon.
 typedef void (*keyspace_expire_fn)(void *arg, uint32_t db_index, struct entry *e);
 bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget, keyspace_expire_fn expire,
                    void *arg);

@@ -21,8 +21,15 @@ enum object_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_
 
 // What OBJECT ENCODING says; the layout behind a name is the type's own business.
 enum object_encoding {
-    ENC_RAW, ENC_INT, ENC_EMBSTR, ENC_HASHTABLE, ENC_LISTPACK, ENC_INTSET, ENC_QUICKLIST,
-    ENC_SKIPLIST, ENC_STREAM,
+    ENC_RAW,
+    ENC_INT,
+    ENC_EMBSTR,
+    ENC_HASHTABLE,
+    ENC_LISTPACK,
+    ENC_INTSET,
+    ENC_QUICKLIST,
+    ENC_SKIPLIST,
+    ENC_STREAM,
 };
 
 #define KEY_MAX_BYTES    ((1u << 29) - 1) // key_len has 29 bits
@@ -80,8 +87,8 @@ static inline size_t entry_string_len(const struct entry *e)
     return e->blob->len;
 }
 
-const char *object_type_name(enum object_type type);         // "string", "list" …
-const char *object_encoding_name(enum object_encoding enc);  // "int", "embstr" …
+const char *object_type_name(enum object_type type);        // "string", "list" …
+const char *object_encoding_name(enum object_encoding enc); // "int", "embstr" …
 // Bytes that the entry occupies with everything that hangs on it, as MEMORY USAGE counts.
 size_t entry_memory_bytes(const struct entry *e);
 

@@ -16,21 +16,21 @@ enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 struct session {
     uint64_t id;
     uint32_t db;
-    uint8_t resp;             // 2 or 3
-    uint8_t reply_mode;       // enum session_reply (CLIENT REPLY)
+    uint8_t resp;       // 2 or 3
+    uint8_t reply_mode; // enum session_reply (CLIENT REPLY)
     bool is_authenticated;
-    bool is_closing;          // close once the replies written so far are sent
-    bool is_cut_off;          // close at once
+    bool is_closing; // close once the replies written so far are sent
+    bool is_cut_off; // close at once
     bool is_monitor;
     bool is_no_touch, is_no_evict;
     bool is_unix_socket;
     char *name, *lib_name, *lib_ver; // owned, NULL when not set
-    char peer[64], local[64]; // "127.0.0.1:5000", "[::1]:5000" or "/path:0"
-    int fd;                   // for CLIENT LIST only
-    int64_t created_ms;       // monotonic enough: Unix ms
-    int64_t active_ms;        // last time something was received
-    const void *last_command; // const struct command *, NULL: none yet
-    uint64_t commands;        // executed
+    char peer[64], local[64];        // "127.0.0.1:5000", "[::1]:5000" or "/path:0"
+    int fd;                          // for CLIENT LIST only
+    int64_t created_ms;              // monotonic enough: Unix ms
+    int64_t active_ms;               // last time something was received
+    const void *last_command;        // const struct command *, NULL: none yet
+    uint64_t commands;               // executed
 };
 
 void session_init(struct session *s, uint64_t id);

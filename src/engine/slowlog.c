@@ -43,8 +43,10 @@ static void drop_oldest(struct slowlog *log)
 {
     struct kept *k = log->oldest;
     log->oldest = k->newer;
-    if (log->oldest) log->oldest->entry.next = NULL;
-    else log->newest = NULL;
+    if (log->oldest)
+        log->oldest->entry.next = NULL;
+    else
+        log->newest = NULL;
     log->len--;
     mem_free(k->entry.argv);
     mem_free(k->entry.client_name);
@@ -212,8 +214,10 @@ static void add_sample(struct history *h, int32_t now_s, uint32_t latency_ms)
             return;
         }
     }
-    if (h->count < LATENCY_HISTORY) h->count++;
-    else h->first = (h->first + 1) % LATENCY_HISTORY;
+    if (h->count < LATENCY_HISTORY)
+        h->count++;
+    else
+        h->first = (h->first + 1) % LATENCY_HISTORY;
     h->ring[(h->first + h->count - 1) % LATENCY_HISTORY] =
         (struct latency_sample){now_s, latency_ms};
 }

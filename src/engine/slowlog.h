@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // slowlog: the commands that took longer than slowlog-log-slower-than, and the latency monitor's
-// events (LATENCY). Both are shared by all shards and guarded by a mutex of their own: an entry is rare.
+// events (LATENCY). Both are shared by all shards and guarded by a mutex of their own: an entry is
+// rare.
 #pragma once
 #include <stdint.h>
 
@@ -14,13 +15,13 @@
 struct slowlog_entry {
     struct slowlog_entry *next; // older
     uint64_t id;
-    int64_t time_s;      // Unix seconds
+    int64_t time_s; // Unix seconds
     uint64_t duration_us;
     int argc;
-    char **argv;         // owned; shortened as Redis does ("... (5 more arguments)", "... (20 more bytes)")
+    char **argv; // owned; shortened as Redis does ("... (5 more arguments)", "... (20 more bytes)")
     size_t *arg_lens;
     char peer[64];
-    char *client_name;   // owned
+    char *client_name; // owned
 };
 
 struct slowlog;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// stats: what a shard counts about commands. Written by the shard's thread, read by any (base/stat.h).
+// stats: what a shard counts about commands. Written by the shard's thread, read by any
+// (base/stat.h).
 #pragma once
 #include "base/stat.h"
 
@@ -24,11 +25,13 @@ struct shard_stats {
     struct command_stats *commands; // by command id; owned
     uint32_t command_count;
     stat_u64 total_commands, total_errors;
-    stat_u64 error_codes; // used entries of errors[]; release/acquire: an entry is complete before it counts
+    stat_u64 error_codes; // used entries of errors[]; release/acquire: an entry is complete before
+                          // it counts
     struct error_stat errors[STATS_ERROR_CODES];
     stat_u64 forwarded, meetings; // filled by the shard layer
-    uint64_t attention_ticks; // a command that takes longer is looked at (slow log, latency monitor)
-    const void *settings;     // for which attention_ticks was computed
+    uint64_t
+        attention_ticks;  // a command that takes longer is looked at (slow log, latency monitor)
+    const void *settings; // for which attention_ticks was computed
 };
 
 struct shard_stats *stats_new(uint32_t command_count);

@@ -319,8 +319,10 @@ static void resume_accept(struct ring *ring, struct ring_accept *accept)
         ring->callbacks++;
         accept->done(accept, accept->error);
     }
-    if (accept->flags & OP_STOPPING) backend_accept_end(ring, accept, -ECANCELED);
-    else ring->ops->accept_arm(ring, accept);
+    if (accept->flags & OP_STOPPING)
+        backend_accept_end(ring, accept, -ECANCELED);
+    else
+        ring->ops->accept_arm(ring, accept);
 }
 
 static void resume_accepts(struct ring *ring)

@@ -36,8 +36,10 @@ enum op_flag {
 #define QUEUE_PUSH(queue, op)                                                                      \
     do {                                                                                           \
         (op)->next = NULL;                                                                         \
-        if ((queue)->first) (queue)->last->next = (op);                                            \
-        else (queue)->first = (op);                                                                \
+        if ((queue)->first)                                                                        \
+            (queue)->last->next = (op);                                                            \
+        else                                                                                       \
+            (queue)->first = (op);                                                                 \
         (queue)->last = (op);                                                                      \
     } while (0)
 #define QUEUE_POP(queue, op)                                                                       \

@@ -83,8 +83,8 @@ static int slot_update(struct poll_ring *p, int fd)
     int op = !slot->events ? EPOLL_CTL_ADD : events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
     if (!events) slot->generation++;
     slot->events = events;
-    struct epoll_event event = {
-        .events = events, .data.u64 = (uint64_t)slot->generation << 32 | (uint32_t)fd};
+    struct epoll_event event = {.events = events,
+                                .data.u64 = (uint64_t)slot->generation << 32 | (uint32_t)fd};
     int rc = epoll_ctl(p->epoll_fd, op, fd, &event);
     if (rc < 0 && op == EPOLL_CTL_MOD && errno == ENOENT)
         rc = epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event);
@@ -119,8 +119,10 @@ static void input_detach(struct poll_ring *p, int fd)
 static void poll_recv_arm(struct ring *ring, struct ring_recv *recv)
 {
     int error = input_attach(poll_of(ring), recv->fd, INPUT_RECV, recv);
-    if (error < 0) backend_recv_finish(ring, recv, error);
-    else recv->state = OP_ARMED;
+    if (error < 0)
+        backend_recv_finish(ring, recv, error);
+    else
+        recv->state = OP_ARMED;
 }
 
 static void poll_recv_stop(struct ring *ring, struct ring_recv *recv)
@@ -141,8 +143,10 @@ static void recv_readable(struct poll_ring *p, struct ring_recv *recv)
         return;
     }
     input_detach(p, recv->fd);
-    if (result == -ENOBUFS) backend_recv_starve(&p->base, recv);
-    else backend_recv_end(&p->base, recv, result);
+    if (result == -ENOBUFS)
+        backend_recv_starve(&p->base, recv);
+    else
+        backend_recv_end(&p->base, recv, result);
 }
 
 // ---- sending ----
@@ -166,7 +170,8 @@ static ssize_t write_socket(struct ring_send *send, size_t *size)
     do {
         if (count == 1)
             n = sendto(send->fd, first->iov_base, first->iov_len, flags, NULL, 0);
-        else n = sendmsg(send->fd, &msg, flags);
+        else
+            n = sendmsg(send->fd, &msg, flags);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -226,8 +231,10 @@ static void run_sends(struct poll_ring *p)
 static void poll_accept_arm(struct ring *ring, struct ring_accept *accept)
 {
     int error = input_attach(poll_of(ring), accept->fd, INPUT_ACCEPT, accept);
-    if (error < 0) backend_accept_pause(ring, accept, error);
-    else accept->state = OP_ARMED;
+    if (error < 0)
+        backend_accept_pause(ring, accept, error);
+    else
+        accept->state = OP_ARMED;
 }
 
 static void poll_accept_start(struct ring *ring, struct ring_accept *accept)
@@ -252,8 +259,10 @@ static void accept_readable(struct poll_ring *p, struct ring_accept *accept)
         return;
     }
     input_detach(p, accept->fd);
-    if (result == -EBUSY) backend_accept_pause(&p->base, accept, 0);
-    else backend_accept_end(&p->base, accept, result);
+    if (result == -EBUSY)
+        backend_accept_pause(&p->base, accept, 0);
+    else
+        backend_accept_end(&p->base, accept, result);
 }
 
 // ---- readiness ----
@@ -261,8 +270,10 @@ static void accept_readable(struct poll_ring *p, struct ring_accept *accept)
 static void poll_ready_start(struct ring *ring, struct ring_ready *ready)
 {
     int error = input_attach(poll_of(ring), ready->fd, INPUT_READY, ready);
-    if (error < 0) backend_ready_finish(ring, ready, error);
-    else ready->state = OP_ARMED;
+    if (error < 0)
+        backend_ready_finish(ring, ready, error);
+    else
+        ready->state = OP_ARMED;
 }
 
 static void poll_ready_stop(struct ring *ring, struct ring_ready *ready)

@@ -222,10 +222,12 @@ static void uring_recv_stop(struct ring *ring, struct ring_recv *recv)
 static void recv_go_on(struct uring *u, struct ring_recv *recv, unsigned how)
 {
     recv->flags &= (uint8_t)~OP_CANCELING;
-    if (UNLIKELY(recv->flags & OP_STOPPING)) backend_recv_end(&u->base, recv, -ECANCELED);
+    if (UNLIKELY(recv->flags & OP_STOPPING))
+        backend_recv_end(&u->base, recv, -ECANCELED);
     else if (UNLIKELY(u->base.starved.first && recv->direct_left == 0))
         backend_recv_starve(&u->base, recv); // behind those who wait already
-    else recv_arm(u, recv, URING_MULTI, how);
+    else
+        recv_arm(u, recv, URING_MULTI, how);
 }
 
 // A request has ended without data.
@@ -236,9 +238,12 @@ static void recv_ended(struct uring *u, struct ring_recv *recv, int result)
     if (result == -ENOBUFS && needs_buffer) {
         recv->flags &= (uint8_t)~OP_CANCELING;
         backend_recv_starve(&u->base, recv);
-    } else if (is_canceled || result == -ENOBUFS || result == -EINTR) recv_go_on(u, recv, 0);
-    else if (result == -EAGAIN) recv_go_on(u, recv, IORING_RECVSEND_POLL_FIRST);
-    else backend_recv_end(&u->base, recv, result);
+    } else if (is_canceled || result == -ENOBUFS || result == -EINTR)
+        recv_go_on(u, recv, 0);
+    else if (result == -EAGAIN)
+        recv_go_on(u, recv, IORING_RECVSEND_POLL_FIRST);
+    else
+        backend_recv_end(&u->base, recv, result);
 }
 
 static void on_recv_polled(struct uring *u, struct ring_recv *recv, int result)
@@ -248,8 +253,10 @@ static void on_recv_polled(struct uring *u, struct ring_recv *recv, int result)
         return;
     }
     result = backend_recv_ready(&u->base, recv);
-    if (result == BACKEND_AGAIN) recv_arm(u, recv, URING_POLL, 0);
-    else recv_ended(u, recv, result);
+    if (result == BACKEND_AGAIN)
+        recv_arm(u, recv, URING_POLL, 0);
+    else
+        recv_ended(u, recv, result);
 }
 
 static void on_recv(struct uring *u, struct ring_recv *recv, int result, unsigned flags)
@@ -263,8 +270,10 @@ static void on_recv(struct uring *u, struct ring_recv *recv, int result, unsigne
     if (LIKELY(flags & IORING_CQE_F_BUFFER)) {
         buf = &ring->bufs[flags >> IORING_CQE_BUFFER_SHIFT];
         ring->lent_count++;
-        if (result > 0) backend_buf_expose(buf);
-        else uring_buf_return(ring, buf);
+        if (result > 0)
+            backend_buf_expose(buf);
+        else
+            uring_buf_return(ring, buf);
     }
     bool has_more = flags & IORING_CQE_F_MORE;
     if (!has_more) recv->state = OP_RUNNING;
@@ -274,8 +283,10 @@ static void on_recv(struct uring *u, struct ring_recv *recv, int result, unsigne
             submit_cancel(u, recv, TAG_RECV);
             recv->flags |= OP_CANCELING;
         }
-    } else if (result > 0) recv_go_on(u, recv, 0);
-    else recv_ended(u, recv, result);
+    } else if (result > 0)
+        recv_go_on(u, recv, 0);
+    else
+        recv_ended(u, recv, result);
 }
 
 // ---- sending ----
@@ -303,7 +314,8 @@ static void send_arm(struct uring *u, struct ring_send *send)
         const struct iovec *piece = &send->iov[send->iov_next];
         size_t size = MIN(piece->iov_len, (size_t)SEND_BYTES_MAX);
         io_uring_prep_send(sqe, send->fd, piece->iov_base, size, MSG_NOSIGNAL | MSG_WAITALL);
-    } else io_uring_prep_nop(sqe); // nothing to send, but the callback is due
+    } else
+        io_uring_prep_nop(sqe); // nothing to send, but the callback is due
     sqe->user_data = user_data(send, TAG_SEND);
 }
 
@@ -322,13 +334,16 @@ static void on_send(struct uring *u, struct ring_send *send, int result)
         if (result == -EAGAIN) { // only kernels that take a non-blocking socket at its word
             send->state = URING_POLL;
             submit_poll(u, send->fd, POLLOUT, send, TAG_SEND);
-        } else if (result == -EINTR) send_arm(u, send);
-        else backend_send_end(&u->base, send, result);
+        } else if (result == -EINTR)
+            send_arm(u, send);
+        else
+            backend_send_end(&u->base, send, result);
     } else if (LIKELY(backend_send_advance(send, (size_t)result))) {
         backend_send_end(&u->base, send, 0);
     } else if (result == 0) {
         backend_send_end(&u->base, send, -EIO); // no error and no progress: never try that for ever
-    } else send_arm(u, send);
+    } else
+        send_arm(u, send);
 }
 
 // ---- accepting ----
@@ -378,9 +393,12 @@ static void on_accept(struct uring *u, struct ring_accept *accept, int result, u
     else if (was_polling && result < 0 && result != -ECANCELED)
         goes_on = backend_accept_result(ring, accept, result);
     if (!is_final) return;
-    if (accept->flags & OP_STOPPING) backend_accept_end(ring, accept, -ECANCELED);
-    else if (goes_on) accept_arm(u, accept);
-    else backend_accept_pause(ring, accept, 0);
+    if (accept->flags & OP_STOPPING)
+        backend_accept_end(ring, accept, -ECANCELED);
+    else if (goes_on)
+        accept_arm(u, accept);
+    else
+        backend_accept_pause(ring, accept, 0);
 }
 
 // ---- readiness ----

@@ -77,7 +77,8 @@ bool address_is_local(int fd)
     }
 }
 
-// A server that was just killed may hold its port for a moment: the kernel tears an io_uring down after the process.
+// A server that was just killed may hold its port for a moment: the kernel tears an io_uring down
+// after the process.
 static int bind_patiently(int fd, const struct sockaddr *address, socklen_t len)
 {
     enum { TRIES = 20, PAUSE_MS = 50 };
@@ -104,7 +105,8 @@ static int listen_on(const struct addrinfo *ai, int backlog)
     return -1;
 }
 
-// One address of `bind`. Returns a socket, -1 with errno, or -2: the address is optional and not to be had.
+// One address of `bind`. Returns a socket, -1 with errno, or -2: the address is optional and not to
+// be had.
 static int listen_tcp(const char *name, int port, int backlog)
 {
     bool is_optional = name[0] == '-';
@@ -161,7 +163,8 @@ int address_listen_unix(const struct settings *s, char *error, size_t error_size
 {
     int fd = open_unix(s);
     if (fd < 0)
-        snprintf(error, error_size, "Failed opening Unix socket %s: %s", s->unixsocket, strerror(errno));
+        snprintf(error, error_size, "Failed opening Unix socket %s: %s", s->unixsocket,
+                 strerror(errno));
     return fd;
 }
 

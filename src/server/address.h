@@ -13,8 +13,8 @@ void address_of_socket(int fd, char *out, size_t size);
 // Is the peer on this machine (loopback or Unix socket)?
 bool address_is_local(int fd);
 
-// Listening sockets for all TCP addresses that the settings name, non-blocking; at most `max`. Returns their number (0: none
-// is wanted), or -1 with the reason in `error`.
+// Listening sockets for all TCP addresses that the settings name, non-blocking; at most `max`.
+// Returns their number (0: none is wanted), or -1 with the reason in `error`.
 int address_listen_tcp(const struct settings *settings, int *fds, int max, char *error,
                        size_t error_size);
 // The socket that listens on settings->unixsocket, or -1 with the reason.

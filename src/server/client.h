@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// client: one connection: its session, what it is receiving, what it has under way, what is being sent.
-// It lives on one shard (its home), whose thread alone touches it, and moves to another only when it is quiet.
+// client: one connection: its session, what it is receiving, what it has under way, what is being
+// sent. It lives on one shard (its home), whose thread alone touches it, and moves to another only
+// when it is quiet.
 //
 //   recv -> [query] -> calls -> executed in place, or operations -> reply -> send
 //
@@ -16,12 +17,12 @@
 #include "server/worker.h"
 #include "shard/operation.h"
 
-#define CLIENT_OPS_MAX   16                // operations under way; past that its socket is not read
-#define CLIENT_QUERY_MAX (64 * 1024)       // unread input kept while it may not go on; past that likewise
-#define CLIENT_IOV       4                 // pieces of a send that need no allocation
+#define CLIENT_OPS_MAX   16          // operations under way; past that its socket is not read
+#define CLIENT_QUERY_MAX (64 * 1024) // unread input kept while it may not go on; past that likewise
+#define CLIENT_IOV       4           // pieces of a send that need no allocation
 
-// Received bytes that are not a whole request yet, or may not be executed yet. Operations borrow arguments
-// from it, so it is counted; it never moves while someone else holds it.
+// Received bytes that are not a whole request yet, or may not be executed yet. Operations borrow
+// arguments from it, so it is counted; it never moves while someone else holds it.
 struct query {
     uint32_t refs;
     size_t len, cap;
@@ -30,18 +31,18 @@ struct query {
 
 struct client {
     struct session session;
-    struct worker *worker;             // home
-    struct client *prev, *next;        // of the worker's list
-    struct client *next_dirty;         // has replies to send
-    struct mail move;                  // while it is between two shards
+    struct worker *worker;      // home
+    struct client *prev, *next; // of the worker's list
+    struct client *next_dirty;  // has replies to send
+    struct mail move;           // while it is between two shards
     int fd;
 
     // Receiving.
     struct ring_recv recv;
     struct request_parser parser;
-    struct query *query;               // owned reference; NULL when nothing is left over
-    size_t query_at;                   // bytes of it that are used up
-    struct blob *big;                  // argument that is being received in place; owned
+    struct query *query; // owned reference; NULL when nothing is left over
+    size_t query_at;     // bytes of it that are used up
+    struct blob *big;    // argument that is being received in place; owned
 
     // Under way, in the order of the requests.
     struct operation *ops, *ops_tail;
@@ -49,27 +50,28 @@ struct client {
 
     // Sending.
     struct reply reply;
-    struct reply_chunk *sending;       // chunks of the send under way
+    struct reply_chunk *sending; // chunks of the send under way
     struct ring_send send;
     struct iovec iov[CLIENT_IOV], *many_iov;
     size_t sending_bytes;
-    int64_t over_soft_since_ms;        // output above the soft limit; 0: it is not
+    int64_t over_soft_since_ms; // output above the soft limit; 0: it is not
 
     // Hand-over: how many keyed commands in a row went to one other shard.
     uint32_t streak_shard, streak;
-    uint32_t move_to;                  // shard to move to when quiet; own shard: stay
+    uint32_t move_to; // shard to move to when quiet; own shard: stay
 
     bool is_receiving, is_sending, is_dirty, is_listed;
-    bool is_stalled;   // input waits until operations have finished
-    bool is_paused;    // input waits for the end of CLIENT PAUSE
-    bool is_dead;      // being torn down; freed when nothing is under way
+    bool is_stalled; // input waits until operations have finished
+    bool is_paused;  // input waits for the end of CLIENT PAUSE
+    bool is_dead;    // being torn down; freed when nothing is under way
     bool is_stopping_recv;
-    bool has_eof;      // the peer has finished sending
-    bool had_keyed;    // a keyed command came already
+    bool has_eof;   // the peer has finished sending
+    bool had_keyed; // a keyed command came already
     uint64_t in_bytes, out_bytes;
 };
 
-// A connection on this socket; the session's id is given by the engine. Owned by the caller until client_adopt.
+// A connection on this socket; the session's id is given by the engine. Owned by the caller until
+// client_adopt.
 struct client *client_new(struct server *server, int fd, bool is_unix_socket);
 // Makes it live on this worker: the worker's thread.
 void client_adopt(struct worker *w, struct client *c);
@@ -84,15 +86,17 @@ void client_resume(struct client *c);
 // Frees it if it is dead and nothing is under way; moves it if it wants to move and is quiet.
 void client_settle(struct client *c);
 
-// input.c: uses up what it can of the bytes at `data` (which begin where the parser stands); returns how many. The bytes are
-// held through exactly one of buf and query when operations borrow them.
+// input.c: uses up what it can of the bytes at `data` (which begin where the parser stands);
+// returns how many. The bytes are held through exactly one of buf and query when operations borrow
+// them.
 size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *buf,
                      struct query *query);
 
 // dispatch.c
 struct call;
-// Runs calls[0..count) of one connection: in place or as an operation. The last may be a ROUTE_QUIET one, which has been
-// checked to be allowed to run. `parser_owned`: the last call's arguments belong to c->parser.
+// Runs calls[0..count) of one connection: in place or as an operation. The last may be a
+// ROUTE_QUIET one, which has been checked to be allowed to run. `parser_owned`: the last call's
+// arguments belong to c->parser.
 void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct ring_buf *buf,
                   struct query *query, bool is_parser_owned);
 // May another run be dispatched, and may a ROUTE_QUIET call?

@@ -2,7 +2,8 @@
 //
 // dispatch: from a run of calls to replies.
 //
-//   in place       everything is at home, nothing of this connection is under way and nothing waits in the inbox:
+//   in place       everything is at home, nothing of this connection is under way and nothing waits
+//   in the inbox:
 //                  executed on the spot, straight into the connection's reply
 //   an operation   else: entered into the inboxes concerned in one step (shard_submit). Its replies
 //                  wait for those of the operations before it
@@ -45,7 +46,8 @@ static void run_in_place(struct client *c, struct call *calls)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
-    bool is_session = calls[0].route == ROUTE_QUIET; // then it stands alone, and may change the mode
+    bool is_session =
+        calls[0].route == ROUTE_QUIET; // then it stands alone, and may change the mode
     bool is_read = is_session ? s->reply_mode == REPLY_ON : session_step_reply(s);
     lend_chunk(w, &c->reply);
     struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
@@ -144,7 +146,8 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
 
 // --- runs ----------------------------------------------------------------------------------------
 
-// Follows where the connection's keys lie: one that speaks to a single other shard is better off there.
+// Follows where the connection's keys lie: one that speaks to a single other shard is better off
+// there.
 static void note_shards(struct client *c, const struct call *calls, uint32_t count)
 {
     uint32_t home = c->worker->shard.id;
@@ -155,7 +158,8 @@ static void note_shards(struct client *c, const struct call *calls, uint32_t cou
         if (calls[i].shard != home) c->streak++;
         bool is_first = !c->had_keyed;
         c->had_keyed = true;
-        c->move_to = c->streak >= HANDOVER_STREAK || (is_first && c->streak) ? c->streak_shard : home;
+        c->move_to =
+            c->streak >= HANDOVER_STREAK || (is_first && c->streak) ? c->streak_shard : home;
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// host: what the admin families ask of the server (engine/host.h). A function runs on the thread that
-// executes the command, and speaks for the shard whose keyspace the ctx has.
+// host: what the admin families ask of the server (engine/host.h). A function runs on the thread
+// that executes the command, and speaks for the shard whose keyspace the ctx has.
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,7 +54,8 @@ static void session_io(struct session *s, struct session_io *out)
         .out_bytes = c->out_bytes,
         .shard = c->worker->shard.id,
     };
-    out->total_bytes = sizeof *c + (c->query ? c->query->cap : 0) + out->argv_bytes + output_bytes(c);
+    out->total_bytes =
+        sizeof *c + (c->query ? c->query->cap : 0) + out->argv_bytes + output_bytes(c);
 }
 
 static void kill_session(struct ctx *ctx, struct session *s)
@@ -83,7 +84,8 @@ static void monitor(struct ctx *ctx, bool on)
     struct session *s = ctx->session;
     if (s->is_monitor == on) return;
     s->is_monitor = on;
-    // Relaxed: a count that is looked at before every command; a line more or less at the change is fine.
+    // Relaxed: a count that is looked at before every command; a line more or less at the change is
+    // fine.
     atomic_fetch_add_explicit(&ctx->engine->monitors, on ? 1u : -1u, memory_order_relaxed);
     client_of(s)->worker->monitor_count += on ? 1u : -1u;
 }

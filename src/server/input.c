@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// input: from received bytes to runs of calls. A run is what is executed together: the complete requests at hand, at
-// most RUN_CALLS, up to one that must stand alone (it changes the session, or needs a meeting).
+// input: from received bytes to runs of calls. A run is what is executed together: the complete
+// requests at hand, at most RUN_CALLS, up to one that must stand alone (it changes the session, or
+// needs a meeting).
 //
-// Nothing is copied: arguments point into the receive buffer. What is left over at its end goes to the
-// connection's query buffer, and a big argument is received straight into the blob that will be its
-// value.
+// Nothing is copied: arguments point into the receive buffer. What is left over at its end goes to
+// the connection's query buffer, and a big argument is received straight into the blob that will be
+// its value.
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/client.h"
@@ -32,8 +33,7 @@ static bool is_paused_for(struct client *c, const struct call *call)
     if (LIKELY(!w->pause_until_ms)) return false;
     if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct command *cmd = call->piece.cmd;
-    return w->pause_mode == PAUSE_ALL ||
-           (cmd && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)));
+    return w->pause_mode == PAUSE_ALL || (cmd && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)));
 }
 
 // May this call join the run? If not, the run ends before it.
@@ -59,12 +59,14 @@ static bool is_last(const struct client *c, const struct run *run, const struct 
 {
     const struct command *cmd = call->piece.cmd;
     return run->is_parser_owned || call->route == ROUTE_QUIET || call->route == ROUTE_MEETING ||
-           run->count == RUN_CALLS || c->session.reply_mode == REPLY_SKIP ||
-           !cmd || (cmd->flags & CMD_ADMIN); // these two may close this very connection
+           run->count == RUN_CALLS || c->session.reply_mode == REPLY_SKIP || !cmd ||
+           (cmd->flags & CMD_ADMIN); // these two may close this very connection
 }
 
-// A key at home: its bucket is on its way while the rest of the run is read. Inlined, or gcc drops it (see shard.c).
-static inline __attribute__((always_inline)) void prefetch_key(const struct client *c, const struct call *call)
+// A key at home: its bucket is on its way while the rest of the run is read. Inlined, or gcc drops
+// it (see shard.c).
+static inline __attribute__((always_inline)) void prefetch_key(const struct client *c,
+                                                               const struct call *call)
 {
     const struct shard *s = &c->worker->shard;
     if (call->route != ROUTE_ONE || call->shard != s->id || !call->piece.first_key || s->parked)
@@ -72,7 +74,8 @@ static inline __attribute__((always_inline)) void prefetch_key(const struct clie
     dict_prefetch_bucket(&s->space->dbs[c->session.db].keys, call->piece.first_hash);
 }
 
-// Reads one request at p into a call; returns what stands behind it, or NULL (run->status says why).
+// Reads one request at p into a call; returns what stands behind it, or NULL (run->status says
+// why).
 static const char *read_call(struct client *c, const char *p, const char *end, struct run *run,
                              struct call *call)
 {
@@ -80,8 +83,8 @@ static const char *read_call(struct client *c, const char *p, const char *end, s
     struct piece *piece = &call->piece;
     *piece = (struct piece){.argv = w->args + run->args};
     if (LIKELY(request_parser_is_idle(&c->parser) && c->session.is_authenticated)) {
-        const char *next = request_parse_fast(p, end, piece->argv, (int)(RUN_ARGS - run->args),
-                                              &piece->argc);
+        const char *next =
+            request_parse_fast(p, end, piece->argv, (int)(RUN_ARGS - run->args), &piece->argc);
         if (LIKELY(next != NULL)) {
             run->args += (uint32_t)piece->argc;
             return next;
@@ -143,8 +146,8 @@ static void note_activity(struct client *c, const struct run *run)
     if (last) c->session.last_command = last;
 }
 
-// An argument of p's request is big and not all there: from now on the ring receives straight into its
-// blob. What the parser has read of the request becomes the query buffer.
+// An argument of p's request is big and not all there: from now on the ring receives straight into
+// its blob. What the parser has read of the request becomes the query buffer.
 static void begin_big(struct client *c, const char *p, const char *end)
 {
     const char *body = p + c->parser.pos;

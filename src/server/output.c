@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// output: replies on their way to the socket. All that a tick replied to a connection goes out in one
-// send; while that is under way, more replies gather behind it. Chunks come from the worker's spare ones and go
-// back there, so that an idle connection holds none.
+// output: replies on their way to the socket. All that a tick replied to a connection goes out in
+// one send; while that is under way, more replies gather behind it. Chunks come from the worker's
+// spare ones and go back there, so that an idle connection holds none.
 #include <errno.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -130,8 +130,7 @@ void output_check_limits(struct client *c, int64_t now_ms)
     bool is_over_soft = limit->soft && bytes > limit->soft;
     if (!is_over_soft) c->over_soft_since_ms = 0;
     if (is_over_soft && !c->over_soft_since_ms) c->over_soft_since_ms = now_ms;
-    bool is_too_long =
-        is_over_soft && now_ms - c->over_soft_since_ms > limit->soft_seconds * 1000;
+    bool is_too_long = is_over_soft && now_ms - c->over_soft_since_ms > limit->soft_seconds * 1000;
     if (!(limit->hard && bytes > limit->hard) && !is_too_long) return;
     log_write(LOG_WARNING,
               "Client id=%llu addr=%s closed for overcoming of output buffer limits (%zu bytes).",

@@ -20,8 +20,8 @@
 #include "server/client.h"
 #include "server/server.h"
 
-#define ROUTER_GRACE_MS   20   // how long a connection may be silent before it is placed anyway
-#define ROUTER_FULL_MS    5    // how long one waits for another to be closed when there are maxclients
+#define ROUTER_GRACE_MS   20 // how long a connection may be silent before it is placed anyway
+#define ROUTER_FULL_MS    5 // how long one waits for another to be closed when there are maxclients
 #define ROUTER_PEEK_BYTES 2048 // of its first bytes
 #define ROUTER_LISTENERS  (SETTINGS_BIND_MAX + 1)
 
@@ -41,8 +41,8 @@ struct newcomer {
     bool is_late; // its time was up
 };
 
-// A connection above maxclients. Another may just have been closed without its worker having noticed yet, so it
-// gets a moment before it is refused.
+// A connection above maxclients. Another may just have been closed without its worker having
+// noticed yet, so it gets a moment before it is refused.
 struct excess {
     struct excess *next;
     struct listener *listener;
@@ -54,8 +54,8 @@ struct router {
     struct server *server;
     struct ring *ring;
     struct listener listeners[ROUTER_LISTENERS];
-    int listener_count;     // the Unix socket, if any, is the first
-    int accepting;          // listeners whose final callback has not come
+    int listener_count;                        // the Unix socket, if any, is the first
+    int accepting;                             // listeners whose final callback has not come
     _Atomic(const struct settings *) settings; // held; see engine_settings
     struct newcomer *oldest, *newest;
     struct excess *excess, *excess_tail; // in the order of acceptance
@@ -190,10 +190,11 @@ static void welcome(struct listener *l, int fd)
     struct server *server = r->server;
     const struct settings *s = engine_settings(server->engine, &r->settings);
     if (is_protected_from(s, fd)) {
-        refuse(server, fd,
-               "-DENIED Gyre is in protected mode: no password is set, and this connection does not "
-               "come from the machine itself. Set requirepass, or bind the addresses you want and "
-               "turn protected-mode off.\r\n");
+        refuse(
+            server, fd,
+            "-DENIED Gyre is in protected mode: no password is set, and this connection does not "
+            "come from the machine itself. Set requirepass, or bind the addresses you want and "
+            "turn protected-mode off.\r\n");
         return;
     }
     if (!l->is_unix) set_socket_options(s, fd);
@@ -214,7 +215,8 @@ static void let_wait(struct listener *l, int fd)
     r->excess_tail = x;
 }
 
-// Lets in or refuses those who have waited. Returns how long the next one may still wait, in microseconds; -1: nobody does.
+// Lets in or refuses those who have waited. Returns how long the next one may still wait, in
+// microseconds; -1: nobody does.
 static int64_t settle_excess(struct router *r)
 {
     int64_t now_ms = clock_unix_ms();
@@ -392,7 +394,9 @@ struct router *router_new(struct server *server)
     char why[256];
     const struct settings *s = server->config->settings;
     struct ring_options options = {
-        .kind = s->io == IO_URING ? RING_URING : s->io == IO_POLL ? RING_POLL : RING_AUTO,
+        .kind = s->io == IO_URING  ? RING_URING
+                : s->io == IO_POLL ? RING_POLL
+                                   : RING_AUTO,
         .level = (enum ring_level)s->uring_level,
         .entries = 256,
         .recv_buffers = 2,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// router: the thread that listens. It accepts, waits briefly for a connection's first bytes, finds the
-// first key in them and hands the connection to the shard that owns that key; one that says nothing keyed (or
-// nothing at all for ROUTER_GRACE_MS) goes to the shard with the fewest connections. It also takes
-// signals, and owns start and stop.
+// router: the thread that listens. It accepts, waits briefly for a connection's first bytes, finds
+// the first key in them and hands the connection to the shard that owns that key; one that says
+// nothing keyed (or nothing at all for ROUTER_GRACE_MS) goes to the shard with the fewest
+// connections. It also takes signals, and owns start and stop.
 #pragma once
 #include <stdbool.h>
 
@@ -15,8 +15,9 @@ struct router;
 struct router *router_new(struct server *server);
 // Runs until the server is to stop; then no connection is accepted any more.
 void router_run(struct router *r);
-// Listens on the TCP addresses of `next` instead of the present ones; waits for the router's thread to have done it. If they
-// cannot be had, false, and the present ones stay. Any other thread, one at a time (the server's mutex).
+// Listens on the TCP addresses of `next` instead of the present ones; waits for the router's thread
+// to have done it. If they cannot be had, false, and the present ones stay. Any other thread, one
+// at a time (the server's mutex).
 bool router_listen(struct router *r, const struct settings *next);
 // The settings that the router's thread may be using.
 const struct settings *router_held_settings(const struct router *r);

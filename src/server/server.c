@@ -82,9 +82,10 @@ static bool provide_descriptors(int64_t maxclients, char *why, size_t why_size)
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return true;
     struct rlimit more = {.rlim_cur = wanted, .rlim_max = MAX(limit.rlim_max, wanted)};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0) return true;
-    snprintf(why, why_size,
-             "The operating system is not able to handle the specified number of clients, try with %lld",
-             (long long)limit.rlim_cur - SERVER_OWN_FDS);
+    snprintf(
+        why, why_size,
+        "The operating system is not able to handle the specified number of clients, try with %lld",
+        (long long)limit.rlim_cur - SERVER_OWN_FDS);
     return false;
 }
 
@@ -179,7 +180,8 @@ static bool start_workers(struct server *server)
 
 static void join_workers(struct server *server)
 {
-    for (uint32_t i = 0; i < server->worker_count; i++) pthread_join(server->workers[i]->thread, NULL);
+    for (uint32_t i = 0; i < server->worker_count; i++)
+        pthread_join(server->workers[i]->thread, NULL);
     pthread_barrier_destroy(&server->barrier);
 }
 
@@ -249,7 +251,8 @@ static struct server *server_new(struct config *config)
     server->worker_count = (uint32_t)config->settings->threads;
     pthread_mutex_init(&server->mutex, NULL);
     host_init(server);
-    server->engine = engine_new(commands_all, config->settings, server->worker_count, &server->host);
+    server->engine =
+        engine_new(commands_all, config->settings, server->worker_count, &server->host);
     server->workers = mem_calloc(server->worker_count * sizeof server->workers[0]);
     server->group = (struct shard_group){.engine = server->engine, .count = server->worker_count};
     server->group.shards = mem_calloc(server->worker_count * sizeof server->group.shards[0]);
@@ -282,7 +285,8 @@ static void log_start(struct server *server)
               (int)ring_level(first->ring));
     for (uint32_t i = 0; i < server->config->note_count; i++)
         log_write(LOG_NOTICE, "%s", server->config->notes[i]);
-    if (s->port) log_write(LOG_NOTICE, "Ready to accept connections tcp port %lld", (long long)s->port);
+    if (s->port)
+        log_write(LOG_NOTICE, "Ready to accept connections tcp port %lld", (long long)s->port);
     if (s->unixsocket[0])
         log_write(LOG_NOTICE, "Ready to accept connections unix socket %s", s->unixsocket);
 }

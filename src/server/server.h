@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// server: everything that runs: the router thread, the workers, the engine over all their shards, the
-// configuration. Starts and stops in order.
+// server: everything that runs: the router thread, the workers, the engine over all their shards,
+// the configuration. Starts and stops in order.
 //
-//     main thread   becomes the router (router.c): listens, accepts, places connections, takes signals
-//     workers       worker.c, one shard each
+//     main thread   becomes the router (router.c): listens, accepts, places connections, takes
+//     signals workers       worker.c, one shard each
 //
 // What threads share here is atomic or guarded by `mutex`.
 #pragma once
@@ -29,7 +29,7 @@ struct server {
     struct shard_group group;
     struct worker **workers;
     uint32_t worker_count;
-    struct config *config;         // guarded by mutex
+    struct config *config; // guarded by mutex
     pthread_mutex_t mutex;
     struct retired *retired;       // settings that some shard may still hold; guarded by mutex
     bool is_started;               // all workers have their rings; written between two barriers
@@ -40,8 +40,8 @@ struct server {
     stat_u64 total_connections;    // written by the router
     _Atomic uint64_t rejected_connections;
     struct sampled ops, input, output; // per second
-    uint64_t startup_bytes;        // of memory in use once everything had started
-    stat_u64 peak_bytes;           // sampled by worker 0
+    uint64_t startup_bytes;            // of memory in use once everything had started
+    stat_u64 peak_bytes;               // sampled by worker 0
     struct router *router;
 };
 
@@ -52,8 +52,9 @@ int server_run(struct config *config);
 struct worker *server_least_loaded(struct server *server);
 // Asks the router to stop the server; any thread, and signal handlers' thread.
 void server_request_stop(struct server *server);
-// Does what a change of settings needs done before it can be published (sockets, limits, directory). False with the
-// whole text of the error reply; then nothing has changed. The mutex is held.
+// Does what a change of settings needs done before it can be published (sockets, limits,
+// directory). False with the whole text of the error reply; then nothing has changed. The mutex is
+// held.
 bool server_apply_settings(struct server *server, const struct settings *next, char *error,
                            size_t error_size);
 // Makes them the newest; takes them over. The mutex is held.

@@ -10,11 +10,13 @@
 #include "server/client.h"
 #include "server/server.h"
 
-#define RING_ENTRIES      1024
-#define RECV_BUFFERS      64    // 1 MiB a worker, so that they stay in its cache: what may be held by commands under way
+#define RING_ENTRIES 1024
+#define RECV_BUFFERS                                                                               \
+    64 // 1 MiB a worker, so that they stay in its cache: what may be held by commands under way
 #define RECV_BUFFER_BYTES 16384
 
-// Replies of this turn leave together. A dead client is settled here, when nothing up the stack looks at it.
+// Replies of this turn leave together. A dead client is settled here, when nothing up the stack
+// looks at it.
 static void flush(struct shard *s)
 {
     struct worker *w = worker_of(s);
@@ -165,8 +167,9 @@ static void close_clients(struct worker *w, int64_t wait_us)
     } while (w->adopted_count || w->shard.in_flight);
 }
 
-// Answers what is under way and closes the connections, then goes on turning until every worker has got
-// that far: another one's commands may still need this shard, and a connection may be on its way here.
+// Answers what is under way and closes the connections, then goes on turning until every worker has
+// got that far: another one's commands may still need this shard, and a connection may be on its
+// way here.
 static void drain(struct worker *w)
 {
     enum { TURN_US = 2000, TURNS_TO_SEND = 50 }; // a client that does not read is not waited for

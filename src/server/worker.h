@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// worker: a thread that runs one shard and the connections at home there. Everything here belongs to
-// that thread, except the published counters.
+// worker: a thread that runs one shard and the connections at home there. Everything here belongs
+// to that thread, except the published counters.
 #pragma once
 #include <pthread.h>
 
@@ -9,9 +9,9 @@
 #include "shard/fanout.h"
 #include "shard/shard.h"
 
-#define RUN_CALLS    64   // commands of one connection that are looked at together
-#define RUN_ARGS     512  // their arguments together
-#define CHUNKS_SPARE 64   // reply chunks kept: 1 MiB
+#define RUN_CALLS    64  // commands of one connection that are looked at together
+#define RUN_ARGS     512 // their arguments together
+#define CHUNKS_SPARE 64  // reply chunks kept: 1 MiB
 
 struct client;
 struct server;
@@ -22,23 +22,24 @@ struct worker {
     pthread_t thread;
     uint32_t id;
     bool is_started;
-    struct client *clients;        // all at home here, newest first
-    struct client *dirty;          // with replies to send
+    struct client *clients; // all at home here, newest first
+    struct client *dirty;   // with replies to send
     uint32_t client_count;
-    uint32_t adopted_count;        // adopted and not freed yet (the dead that are still settling, too)
-    struct reply_chunk *chunks;    // spare ones, for whoever writes next
+    uint32_t adopted_count;     // adopted and not freed yet (the dead that are still settling, too)
+    struct reply_chunk *chunks; // spare ones, for whoever writes next
     uint32_t chunk_count;
-    struct reply scratch;          // for replies that nobody reads
-    uint32_t monitor_count;        // clients in MONITOR mode at home here
+    struct reply scratch;   // for replies that nobody reads
+    uint32_t monitor_count; // clients in MONITOR mode at home here
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
-    int64_t pause_until_ms;        // 0: not paused
+    int64_t pause_until_ms; // 0: not paused
     // One run of calls; see input.c.
     struct call calls[RUN_CALLS];
     struct slice args[RUN_ARGS];
     // Published.
-    stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query, max_output;
-    stat_u64 busy_permille;        // of the last second, processor time against the clock
+    stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query,
+        max_output;
+    stat_u64 busy_permille; // of the last second, processor time against the clock
     int64_t last_cron_ms, last_mono_us, last_cpu_us;
 };
 

@@ -7,9 +7,9 @@
 #include "engine/settings.h"
 
 #define SHARDS_MAX       SETTINGS_THREADS_MAX
-#define FEW_KEYS         64   // positions kept on the stack
-#define REPLY_ROOM_MIN   256  // bytes lent to a part for its replies,
-#define REPLY_ROOM_PIECE 96   // growing with the number of its pieces
+#define FEW_KEYS         64  // positions kept on the stack
+#define REPLY_ROOM_MIN   256 // bytes lent to a part for its replies,
+#define REPLY_ROOM_PIECE 96  // growing with the number of its pieces
 #define REPLY_ROOM_MAX   4096
 
 // --- routes --------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ static void route_many_keys(const struct engine *e, uint32_t home, struct call *
     for (int i = 1; i < count && call->route == ROUTE_ONE; i++)
         if (engine_shard_of(e, p->argv[positions[i]]) != call->shard)
             call->route = p->cmd->span == SPAN_KEYS || p->cmd->span == SPAN_MEET_ALL ? ROUTE_MEETING
-                                                                                   : ROUTE_SPLIT;
+                                                                                     : ROUTE_SPLIT;
     if (positions != few) mem_free(positions);
 }
 
@@ -146,14 +146,14 @@ static void count_keys(const struct engine *e, struct request *r, const int *pos
         keys_of[engine_shard_of(e, r->whole.argv[positions[i]])]++;
 }
 
-static void add_piece(struct shard *s, struct operation *op, struct request *r, uint32_t part, int argc)
+static void add_piece(struct shard *s, struct operation *op, struct request *r, uint32_t part,
+                      int argc)
 {
     struct piece *p = &r->pieces[r->piece_count];
     r->pieces_part[r->piece_count++] = part;
     *p = (struct piece){.cmd = r->whole.cmd, .argc = 0, .ctx_flags = CTX_IS_PART};
     p->argv = operation_alloc(&s->pool, op, (size_t)argc * sizeof p->argv[0]);
-    if (r->whole.blobs)
-        p->blobs = operation_alloc(&s->pool, op, (size_t)argc * sizeof p->blobs[0]);
+    if (r->whole.blobs) p->blobs = operation_alloc(&s->pool, op, (size_t)argc * sizeof p->blobs[0]);
     part_add(&op->parts[part], p);
 }
 
@@ -200,7 +200,8 @@ static void split_everywhere(struct shard *s, struct operation *op, struct reque
     }
 }
 
-static void copy_args(struct shard *s, struct operation *op, struct piece *to, const struct piece *from)
+static void copy_args(struct shard *s, struct operation *op, struct piece *to,
+                      const struct piece *from)
 {
     *to = *from;
     to->next = NULL;

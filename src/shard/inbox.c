@@ -59,8 +59,8 @@ struct part *inbox_detach(struct inbox *in)
 void inbox_post(struct inbox *in, struct mail *mail)
 {
     mail->next = atomic_load_explicit(&in->mail, memory_order_relaxed);
-    // Sequentially consistent (hence release): the mail's contents are complete before it is seen, and the sleeping
-    // protocol orders this against the load of is_asleep.
+    // Sequentially consistent (hence release): the mail's contents are complete before it is seen,
+    // and the sleeping protocol orders this against the load of is_asleep.
     while (!atomic_compare_exchange_weak(&in->mail, &mail->next, mail))
         ;
 }

@@ -3,14 +3,17 @@
 // inbox: the only way into a shard from outside, and the only mutable memory that shards share.
 //
 // Two doors:
-//   parts   what touches the keyspace, in the order in which it entered. An operation over several shards
-//           enters all their inboxes in one step: inbox_lock in ascending order of shards, inbox_push,
-//           inbox_unlock. The order rule (DESIGN, section 4) rests on this alone.
-//   mail    everything else (finished operations, connections moving in, the end of a meeting). It may
+//   parts   what touches the keyspace, in the order in which it entered. An operation over several
+//   shards
+//           enters all their inboxes in one step: inbox_lock in ascending order of shards,
+//           inbox_push, inbox_unlock. The order rule (DESIGN, section 4) rests on this alone.
+//   mail    everything else (finished operations, connections moving in, the end of a meeting). It
+//   may
 //           be read while the keyspace is parked, and its order matters to nobody.
 //
 // Sleeping: the owner sets is_asleep, looks at both doors once more, and only then waits; who puts
-// something in looks at is_asleep afterwards. Both with sequential consistency, so that at least one of the two sees the other.
+// something in looks at is_asleep afterwards. Both with sequential consistency, so that at least
+// one of the two sees the other.
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
@@ -51,7 +54,8 @@ struct mail *inbox_take_mail(struct inbox *in);
 
 static inline bool inbox_has_parts(struct inbox *in)
 {
-    // Sequentially consistent, as the store: part of the sleeping protocol, and a plain load on x86.
+    // Sequentially consistent, as the store: part of the sleeping protocol, and a plain load on
+    // x86.
     return atomic_load(&in->has_parts);
 }
 

@@ -114,7 +114,8 @@ static void merge_arrays(struct reply *out, const struct request *r, const struc
     }
 }
 
-// Bulk ("$5\r\n…\r\n") or verbatim strings ("=9\r\ntxt:…\r\n"): the bodies joined, in the form of the first.
+// Bulk ("$5\r\n…\r\n") or verbatim strings ("=9\r\ntxt:…\r\n"): the bodies joined, in the form of
+// the first.
 static void merge_texts(struct reply *out, const struct request *r, const struct portion *portions)
 {
     struct buf text = {0};

@@ -100,7 +100,8 @@ void operation_set_parts(struct operation_pool *pool, struct operation *op, cons
         part->shard = shards[i];
         reply_init(&part->reply, op->resp);
         if (reply_bytes)
-            reply_lend(&part->reply, &part->lent, operation_alloc(pool, op, reply_bytes), reply_bytes);
+            reply_lend(&part->reply, &part->lent, operation_alloc(pool, op, reply_bytes),
+                       reply_bytes);
     }
 }
 

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// operation: commands on their way over the shards. One connection's commands of one read that travel
-// together (a batch), or one command whose shards must meet.
+// operation: commands on their way over the shards. One connection's commands of one read that
+// travel together (a batch), or one command whose shards must meet.
 //
 //     operation ---- parts[0..n)   one for each shard concerned: what enters that shard's inbox
 //         |              |
 //     requests       pieces        a command, or one shard's portion of it, in order
 //
-// A batch enters all its inboxes in one indivisible step (shard_submit), each shard runs its part when
-// it gets there, and the home shard puts the replies back in order (merge.h) when the last has finished. A meeting's
-// parts park their shards; the last to arrive runs the command against all of them.
+// A batch enters all its inboxes in one indivisible step (shard_submit), each shard runs its part
+// when it gets there, and the home shard puts the replies back in order (merge.h) when the last has
+// finished. A meeting's parts park their shards; the last to arrive runs the command against all of
+// them.
 //
-// Ownership: the home shard makes and frees it. While it is under way the parts belong to the shards
-// that run them, and everything else is read-only. Arguments are borrowed from the connection's receive buffers, which
-// the connection holds until `done`.
+// Ownership: the home shard makes and frees it. While it is under way the parts belong to the
+// shards that run them, and everything else is read-only. Arguments are borrowed from the
+// connection's receive buffers, which the connection holds until `done`.
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
@@ -47,30 +48,31 @@ struct part {
     struct reply_chunk lent;
 };
 
-struct request { // one command of the connection, as it came
-    struct piece whole;       // the command itself; runs as it is unless it was split
-    uint32_t piece_count;     // 0: answered at home already, in op->local
-    struct piece *pieces;     // split over shards: one a part, an array; else NULL
-    uint32_t *pieces_part;    // index of the part each of them is in
-    uint32_t part;            // not split: index of its part
-    uint32_t *key_owner;      // SPAN_POSITION: which of `pieces` has the i-th key
+struct request {           // one command of the connection, as it came
+    struct piece whole;    // the command itself; runs as it is unless it was split
+    uint32_t piece_count;  // 0: answered at home already, in op->local
+    struct piece *pieces;  // split over shards: one a part, an array; else NULL
+    uint32_t *pieces_part; // index of the part each of them is in
+    uint32_t part;         // not split: index of its part
+    uint32_t *key_owner;   // SPAN_POSITION: which of `pieces` has the i-th key
     uint32_t key_count;
-    size_t local_bytes;       // answered at home: length within op->local
-    bool is_silent;           // CLIENT REPLY OFF or SKIP: its reply goes nowhere
+    size_t local_bytes; // answered at home: length within op->local
+    bool is_silent;     // CLIENT REPLY OFF or SKIP: its reply goes nowhere
 };
 
 enum operation_kind { OPERATION_BATCH, OPERATION_MEETING };
 
 struct operation {
-    struct mail finished;     // to the home shard
+    struct mail finished; // to the home shard
     enum operation_kind kind;
     uint32_t home;
-    _Atomic uint32_t waiting; // parts that have not finished (a meeting: not arrived); release/acquire on the way down
+    _Atomic uint32_t waiting; // parts that have not finished (a meeting: not arrived);
+                              // release/acquire on the way down
     struct part *parts;       // an array, ascending by shard
     uint32_t part_count;
     struct request *requests; // an array
     uint32_t request_count;
-    struct reply local;       // replies made at home while the batch was put together
+    struct reply local; // replies made at home while the batch was put together
     // For the ctx of every piece:
     struct session *session;
     uint32_t db, ctx_flags;
@@ -78,10 +80,10 @@ struct operation {
     int64_t now_ms;
     // Home's thread, when all is done:
     void (*done)(struct operation *op);
-    void *owner;              // the connection
-    struct operation *next;   // of the connection, in order
+    void *owner;            // the connection
+    struct operation *next; // of the connection, in order
     bool is_done;
-    void *held[4];            // the connection's: buffers it holds for the arguments
+    void *held[4];                  // the connection's: buffers it holds for the arguments
     struct operation_block *blocks; // memory
 };
 
@@ -103,7 +105,8 @@ void operation_free(struct operation_pool *pool, struct operation *op);
 void operation_pool_free(struct operation_pool *pool);
 // Zeroed memory that lives as long as the operation; aligned to 16.
 void *operation_alloc(struct operation_pool *pool, struct operation *op, size_t bytes);
-// parts[0..count), one for each shard of `shards` (ascending), each with `reply_bytes` of room for replies.
+// parts[0..count), one for each shard of `shards` (ascending), each with `reply_bytes` of room for
+// replies.
 void operation_set_parts(struct operation_pool *pool, struct operation *op, const uint32_t *shards,
                          uint32_t count, uint32_t reply_bytes);
 // Appends a piece to a part.

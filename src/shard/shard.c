@@ -9,11 +9,11 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 
-#define FETCH_BUCKETS    32   // pieces ahead of the one that is run;
-#define FETCH_ENTRIES    16   // a core keeps some 10 to 16 misses in flight
-#define CRON_BUDGET      2000 // expiries and frees a tick: a few hundred microseconds
-#define SPIN_MAX_US      40
-#define SPIN_START_US    8
+#define FETCH_BUCKETS 32   // pieces ahead of the one that is run;
+#define FETCH_ENTRIES 16   // a core keeps some 10 to 16 misses in flight
+#define CRON_BUDGET   2000 // expiries and frees a tick: a few hundred microseconds
+#define SPIN_MAX_US   40
+#define SPIN_START_US 8
 
 // --- life ----------------------------------------------------------------------------------------
 
@@ -99,7 +99,8 @@ struct ctx shard_ctx(struct shard *s)
                         .space = s->space};
 }
 
-// These two must be inlined: gcc takes a function that only prefetches for one without effect and drops its calls.
+// These two must be inlined: gcc takes a function that only prefetches for one without effect and
+// drops its calls.
 #define FETCH static inline __attribute__((always_inline)) void
 
 // Brings in the line of the table where the piece's first key must be.
@@ -182,8 +183,8 @@ static void run_batch_part(struct shard *s, struct part *part)
     struct operation *op = part->op;
     struct ctx ctx = operation_ctx(s, part);
     shard_execute(s, &ctx, part->first, true);
-    // Release: the replies are written before the home shard counts this part as finished. Acquire: the last one passes the
-    // others' on.
+    // Release: the replies are written before the home shard counts this part as finished. Acquire:
+    // the last one passes the others' on.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
         shard_post(s, s->group->shards[op->home], &op->finished);
 }
@@ -219,9 +220,11 @@ static void run_meeting(struct shard *s, struct part *part)
 
 static void arrive_at_meeting(struct shard *s, struct part *part)
 {
-    // Parked first: once this shard has been counted, the meeting may be over and the operation freed.
+    // Parked first: once this shard has been counted, the meeting may be over and the operation
+    // freed.
     s->parked = part->op;
-    // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the runner sees it from all.
+    // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
+    // runner sees it from all.
     if (atomic_fetch_sub_explicit(&part->op->waiting, 1, memory_order_acq_rel) > 1) return;
     s->parked = NULL;
     run_meeting(s, part);
@@ -271,8 +274,8 @@ bool shard_may_run_in_place(struct shard *s)
     return !s->parked && !s->backlog;
 }
 
-// The indivisible step. The home inbox is part of it if the home shard has work in the operation: what
-// had entered it before runs first, and nobody can enter between that and the own part.
+// The indivisible step. The home inbox is part of it if the home shard has work in the operation:
+// what had entered it before runs first, and nobody can enter between that and the own part.
 void shard_submit(struct shard *s, struct operation *op)
 {
     struct shard **shards = s->group->shards;
@@ -290,8 +293,8 @@ void shard_submit(struct shard *s, struct operation *op)
             inbox_push(&shards[part->shard]->inbox, part);
         }
     }
-    // Once unlocked, the operation may be run and (without an own part) even be finished by others: its parts are
-    // counted first. It is freed by this thread only, so reading it stays allowed.
+    // Once unlocked, the operation may be run and (without an own part) even be finished by others:
+    // its parts are counted first. It is freed by this thread only, so reading it stays allowed.
     for (uint32_t i = op->part_count; i-- > 0;) inbox_unlock(&shards[op->parts[i].shard]->inbox);
     for (uint32_t i = 0; i < op->part_count; i++) {
         struct shard *other = shards[op->parts[i].shard];

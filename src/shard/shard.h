@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// shard: one keyspace + one ring + one inbox, and the connections that live there. A value with a tick
-// function: a thread is merely the loop that calls it.
+// shard: one keyspace + one ring + one inbox, and the connections that live there. A value with a
+// tick function: a thread is merely the loop that calls it.
 //
-// The order rule lives here (DESIGN, section 4): every operation takes effect at the instant it enters
-// the inboxes it needs, and a shard executes what entered in the order in which it entered. Three ways in:
+// The order rule lives here (DESIGN, section 4): every operation takes effect at the instant it
+// enters the inboxes it needs, and a shard executes what entered in the order in which it entered.
+// Three ways in:
 //
 //   shard_may_run_in_place + shard_execute   at home, when nothing is waiting before it
 //   shard_submit, a batch                    parts to several inboxes in one indivisible step
-//   shard_submit, a meeting                  the same; each shard parks when it gets there, the last runs it
+//   shard_submit, a meeting                  the same; each shard parks when it gets there, the
+//   last runs it
 //
 // Owned by its thread; other threads touch the inbox and the published counters only.
 #pragma once
@@ -38,7 +40,7 @@ struct shard {
     // Other threads' side.
     struct inbox inbox;
     _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
-    stat_u64 connections, forwarded; // published
+    stat_u64 connections, forwarded;           // published
     struct mail resume; // posted by the runner of the meeting this shard is parked in
 
     // This thread's side.
@@ -48,16 +50,16 @@ struct shard {
     struct keyspace *space;
     struct ring *ring;
     const struct shard_hooks *hooks;
-    void *owner;                        // the server's worker
-    struct part *backlog, *backlog_tail; // taken out of the inbox, not run yet
-    struct operation *parked;           // the meeting that this shard waits for, or NULL
+    void *owner;                               // the server's worker
+    struct part *backlog, *backlog_tail;       // taken out of the inbox, not run yet
+    struct operation *parked;                  // the meeting that this shard waits for, or NULL
     struct mail *local_mail, *local_mail_tail; // to itself
     struct operation_pool pool;
-    uint32_t in_flight;                 // operations submitted from here and not finished
-    uint32_t spin_us;                   // how long it pays to wait awake; adapts
-    int64_t now_ms;                     // Unix ms; see shard_now_ms
+    uint32_t in_flight; // operations submitted from here and not finished
+    uint32_t spin_us;   // how long it pays to wait awake; adapts
+    int64_t now_ms;     // Unix ms; see shard_now_ms
     bool is_now_stale;
-    bool has_more_cron;                 // housekeeping stopped at its budget
+    bool has_more_cron; // housekeeping stopped at its budget
     int64_t next_cron_ms;
 };
 
@@ -81,18 +83,21 @@ static inline const struct settings *shard_settings(struct shard *s)
     return engine_settings(s->engine, &s->settings);
 }
 
-// Runs pieces linked by `next`, in order, on this shard's keyspace. `ctx` has everything but the fields that
-// follow from the piece. with_lengths: fill in each piece's reply_bytes. Only when the keyspace is this shard's to touch.
+// Runs pieces linked by `next`, in order, on this shard's keyspace. `ctx` has everything but the
+// fields that follow from the piece. with_lengths: fill in each piece's reply_bytes. Only when the
+// keyspace is this shard's to touch.
 void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths);
 // A ctx for this shard's own keyspace, to be completed with session, db, flags and reply.
 struct ctx shard_ctx(struct shard *s);
 
-// True if a command whose keys are all here may run now, in place. Runs first what waits in the inbox.
+// True if a command whose keys are all here may run now, in place. Runs first what waits in the
+// inbox.
 bool shard_may_run_in_place(struct shard *s);
 
-// Enters the operation into the inboxes of its parts, in one step; op->home is this shard. op->done is called in a later
-// tick or later in this one, never inside this call.
+// Enters the operation into the inboxes of its parts, in one step; op->home is this shard. op->done
+// is called in a later tick or later in this one, never inside this call.
 void shard_submit(struct shard *s, struct operation *op);
 
-// Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling thread's shard, or NULL.
+// Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
+// thread's shard, or NULL.
 void shard_post(struct shard *from, struct shard *to, struct mail *mail);
