@@ -71,13 +71,14 @@ static void touch(struct ctx *ctx, struct entry *e)
     if (e->lru != clock) e->lru = clock & 0xffffff; // a read of a hot key leaves its line clean
 }
 
-// A value that was just made has been used just now.
-static struct entry *fresh(struct ctx *ctx, struct entry *e)
+// A value that was just written has been used just now. `is_new`: its key was not there; one that
+// was keeps its LFU counter, as in Redis.
+static struct entry *fresh(struct ctx *ctx, struct entry *e, bool is_new)
 {
-    if (UNLIKELY(is_lfu(ctx->settings)))
-        e->lru = (lfu_minutes(ctx->now_ms) << 8 | LFU_INIT) & 0xffffff;
-    else
+    if (LIKELY(!is_lfu(ctx->settings)))
         e->lru = lru_clock(ctx->now_ms) & 0xffffff;
+    else if (is_new)
+        e->lru = (lfu_minutes(ctx->now_ms) << 8 | LFU_INIT) & 0xffffff;
     return e;
 }
 
@@ -145,7 +146,9 @@ struct entry *ctx_set_string(struct ctx *ctx, struct slice key, struct entry *e,
                              int64_t expire_at_ms)
 {
     struct db *db = ctx_db_of(ctx, ctx->db, key);
-    return fresh(ctx, db_set_string(db, e, key, ctx_hash(ctx, key), value, NULL, expire_at_ms));
+    bool is_new = !e;
+    e = db_set_string(db, e, key, ctx_hash(ctx, key), value, NULL, expire_at_ms);
+    return fresh(ctx, e, is_new);
 }
 
 struct entry *ctx_set_arg(struct ctx *ctx, struct slice key, struct entry *e, int arg,
@@ -154,15 +157,19 @@ struct entry *ctx_set_arg(struct ctx *ctx, struct slice key, struct entry *e, in
     struct blob *blob = ctx->blobs ? ctx->blobs[arg] : NULL;
     if (LIKELY(!blob)) return ctx_set_string(ctx, key, e, ctx->argv[arg], expire_at_ms);
     struct db *db = ctx_db_of(ctx, ctx->db, key);
-    return fresh(ctx, db_set_string(db, e, key, ctx_hash(ctx, key), (struct slice){0},
-                                    blob_ref(blob), expire_at_ms));
+    bool is_new = !e;
+    e = db_set_string(db, e, key, ctx_hash(ctx, key), (struct slice){0}, blob_ref(blob),
+                      expire_at_ms);
+    return fresh(ctx, e, is_new);
 }
 
 struct entry *ctx_set_integer(struct ctx *ctx, struct slice key, struct entry *e, int64_t value,
                               int64_t expire_at_ms)
 {
     struct db *db = ctx_db_of(ctx, ctx->db, key);
-    return fresh(ctx, db_set_integer(db, e, key, ctx_hash(ctx, key), value, expire_at_ms));
+    bool is_new = !e;
+    e = db_set_integer(db, e, key, ctx_hash(ctx, key), value, expire_at_ms);
+    return fresh(ctx, e, is_new);
 }
 
 struct entry *ctx_edit_string(struct ctx *ctx, struct slice key, struct entry *e, size_t len,
@@ -172,7 +179,7 @@ struct entry *ctx_edit_string(struct ctx *ctx, struct slice key, struct entry *e
     struct db *db = ctx_db_of(ctx, ctx->db, key);
     uint64_t hash = ctx_hash(ctx, key);
     bool has_slack = e && len > SLACK_FROM;
-    if (!e) e = fresh(ctx, db_set_string(db, NULL, key, hash, SLICE(""), NULL, EXPIRE_NONE));
+    if (!e) e = fresh(ctx, db_set_string(db, NULL, key, hash, SLICE(""), NULL, EXPIRE_NONE), true);
     return db_edit_string(db, e, hash, len, has_slack, data);
 }
 

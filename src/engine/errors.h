@@ -7,8 +7,6 @@
 #define ERR_NOT_INTEGER     "ERR value is not an integer or out of range"
 #define ERR_NOT_FLOAT       "ERR value is not a valid float"
 #define ERR_NO_SUCH_KEY     "ERR no such key"
-#define ERR_OUT_OF_RANGE    "ERR index out of range"
-#define ERR_INVALID_DB      "ERR invalid DB index"
 #define ERR_DB_RANGE        "ERR DB index is out of range"
 #define ERR_WRONGTYPE       "WRONGTYPE Operation against a key holding the wrong kind of value"
 #define ERR_OVERFLOW        "ERR increment or decrement would overflow"
@@ -23,6 +21,4 @@
 #define ERR_INVALID_CURSOR  "ERR invalid cursor"
 #define ERR_TIMEOUT_RANGE   "ERR timeout is out of range"
 #define ERR_TIMEOUT_NEG     "ERR timeout is negative"
-#define ERR_TIMEOUT_FLOAT   "ERR timeout is not a float or out of range"
-#define ERR_CLIENT_NAME \
-    "ERR Client names cannot contain spaces, newlines or special characters."
+#define ERR_CLIENT_NAME     "ERR Client names cannot contain spaces, newlines or special characters."

@@ -320,6 +320,7 @@ Test(ctx, words_are_compared_in_any_case_and_not_past_the_end)
     struct desk d;
     desk_init(&d);
     d.argv[1] = SLICE("RePlace");
+    d.argv[2] = SLICE("replace"); // of an earlier command
     d.ctx.argc = 2;
     cr_assert(ctx_arg_is(&d.ctx, 1, "replace") && !ctx_arg_is(&d.ctx, 1, "replac"));
     cr_assert(!ctx_arg_is(&d.ctx, 2, "replace"));

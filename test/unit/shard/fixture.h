@@ -21,6 +21,7 @@ struct world {
     struct shard *shards[WORLD_SHARDS_MAX];
     struct session sessions[WORLD_SHARDS_MAX]; // one lives on each shard
     char tags[WORLD_SHARDS_MAX][8];            // "{t12}": of keys on that shard
+    bool is_cron_rare;                         // nothing but a wake ends a wait
     _Atomic int cron_calls, flush_calls;       // of all shards, whichever thread turns them
 };
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "fixture.h"
@@ -213,91 +214,52 @@ static uint32_t pick(struct trial *t, uint32_t n)
 }
 
 // Some key: few of them, so that they meet often, spread over the shards.
-static int add_key(struct trial *t, char *to)
+static void add_key(struct trial *t, struct buf *line)
 {
-    return sprintf(to, " @%u%c", pick(t, t->w->group.count), 'a' + (int)pick(t, 3));
+    buf_printf(line, " @%u%c", pick(t, t->w->group.count), 'a' + (int)pick(t, 3));
 }
 
-static void add_keys(struct trial *t, char *to, bool has_values)
+static void add_keys(struct trial *t, struct buf *line, bool has_values)
 {
     for (uint32_t n = 1 + pick(t, 5); n; n--) {
-        to += add_key(t, to);
-        if (has_values) to += sprintf(to, " %u", pick(t, 1000));
+        add_key(t, line);
+        if (has_values) buf_printf(line, " %u", pick(t, 1000));
     }
 }
 
-// A random line: the command's words, then as many keys and other arguments as it wants.
-static void make_line(struct trial *t, char *line)
+// What lines look like; k: a key, K: some keys, P: some keys with values, n: a number.
+// clang-format off
+static const char *const forms[] = {
+    "SET k n", "SET k n", "SET k n GET", "GET k", "GET k", "INCR k", "APPEND k n", "GETDEL k",
+    "STRLEN k", "SETRANGE k n xyz", "MGET K", "MGET K", "MGET K", "MGET K", "MSET P", "MSET P",
+    "MSET P", "MSETNX P", "MSETNX P", "DEL K", "EXISTS K", "TOUCH K", "UNLINK K", "RENAME k k",
+    "RENAME k k", "RENAMENX k k", "COPY k k", "COPY k k REPLACE", "COPY k k DB 1 REPLACE",
+    "LCS k k", "MOVE k 1", "EXPIREAT k 9999999999", "EXPIRETIME k", "PERSIST k", "TYPE k", "DBSIZE",
+    "KEYS *", "KEYS *a", "SWAPDB 0 1", "PING", "ECHO n", "NOSUCH n", "GET k k", "MSET k n n",
+    "MSET k", "SET k n NONSENSE", "FLUSHALL NONSENSE",
+};
+static const char *const rare_forms[] = {"FLUSHDB", "FLUSHALL", "SETRANGE k 70000 x", "RENAME k k"};
+// clang-format on
+
+// A random line, to be freed with mem_free.
+static char *make_line(struct trial *t)
 {
-    // k: a key, K: some keys, P: some keys with values, n: a number
-    static const char *const forms[] = {
-        "SETk n",
-        "SETk n",
-        "SETk n GET",
-        "GETk",
-        "GETk",
-        "INCRk",
-        "APPENDk n",
-        "GETDELk",
-        "STRLENk",
-        "SETRANGEk n xyz",
-        "MGETK",
-        "MGETK",
-        "MGETK",
-        "MGETK",
-        "MSETP",
-        "MSETP",
-        "MSETP",
-        "MSETNXP",
-        "MSETNXP",
-        "DELK",
-        "EXISTSK",
-        "TOUCHK",
-        "UNLINKK",
-        "RENAMEkk",
-        "RENAMEkk",
-        "RENAMENXkk",
-        "COPYkk",
-        "COPYkk REPLACE",
-        "COPYkk DB 1 REPLACE",
-        "LCSkk",
-        "MOVEk 1",
-        "EXPIREATk 9999999999",
-        "EXPIRETIMEk",
-        "PERSISTk",
-        "TYPEk",
-        "DBSIZE",
-        "KEYS *",
-        "KEYS *a",
-        "SWAPDB 0 1",
-        "FLUSHDB",
-        "PING",
-        "ECHO n",
-        "NOSUCH n",
-        "GETkk",
-        "MSETk n n",
-        "MSETk",
-        "SETk n NONSENSE",
-        "FLUSHALL NONSENSE",
-        "SETRANGEk 70000 x",
-    };
-    const char *form = forms[pick(t, ARRAY_LEN(forms))];
-    char *to = line;
-    bool is_rare = strncmp(form, "FLUSHDB", 7) == 0 || strstr(form, "70000");
-    if (is_rare && pick(t, 4)) form = "PING";
-    for (; *form; form++) {
-        if (*form == 'k')
-            to += add_key(t, to);
-        else if (*form == 'K' && to > line + 1 && form[1] == '\0')
-            add_keys(t, to, false), to += strlen(to);
-        else if (*form == 'P' && to > line + 1 && form[1] == '\0')
-            add_keys(t, to, true), to += strlen(to);
-        else if (*form == 'n')
-            to += sprintf(to, "%u", pick(t, 50));
-        else
-            *to++ = *form;
-        *to = '\0';
+    struct buf line = {0};
+    const char *form = pick(t, 100) ? forms[pick(t, ARRAY_LEN(forms))]
+                                    : rare_forms[pick(t, ARRAY_LEN(rare_forms))];
+    while (*form) {
+        int len = (int)strcspn(form, " ");
+        switch (len == 1 ? *form : 0) {
+        case 'k': add_key(t, &line); break;
+        case 'K': add_keys(t, &line, false); break;
+        case 'P': add_keys(t, &line, true); break;
+        case 'n': buf_printf(&line, " %u", pick(t, 50)); break;
+        default: buf_printf(&line, "%s%.*s", line.len ? " " : "", len, form);
+        }
+        form += len + (form[len] == ' ');
     }
+    buf_append_char(&line, '\0');
+    return line.ptr;
 }
 
 static void model_run(struct trial *t, struct open_job *o, const struct piece *p)
@@ -326,12 +288,13 @@ static void model_select(struct trial *t, const struct job *j)
 static void enter(struct trial *t, struct open_job *o)
 {
     struct job *j = job_new(t->w, pick(t, t->w->group.count));
-    char line[400];
     j->db = pick(t, 4) == 0;
     j->resp = pick(t, 2) ? 2 : 3;
     for (uint32_t n = 1 + pick(t, pick(t, 2) ? 1 : 6); n; n--) {
-        make_line(t, line);
-        if (job_add(j, line) != ROUTE_MEETING) continue;
+        char *line = make_line(t);
+        enum route route = job_add(j, line);
+        mem_free(line);
+        if (route != ROUTE_MEETING) continue;
         if (j->count > 1) { // it would have to stand alone: leave it out
             j->count--;
             mem_free(j->calls[j->count].piece.argv);
@@ -515,6 +478,7 @@ static void *thread_main(void *arg)
 Test(shard, a_sleeping_shard_is_woken, .timeout = 60)
 {
     struct world *w = world_new(2);
+    w->is_cron_rare = true;
     _Atomic uint32_t running = 2;
     struct thread threads[2];
     pthread_barrier_t barrier;
