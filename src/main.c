@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/random.h"
 #include "engine/version.h"
 #include "server/config.h"
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
 {
     struct config config;
     struct buf error = {0};
+    mem_return_at_once();
     config_init(&config);
     int status = answer_without_server(config_load(&config, argc, argv, &error), &error);
     buf_free(&error);

@@ -162,6 +162,13 @@ size_t mem_resident_bytes(void)
     return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+void mem_return_at_once(void)
+{
+#ifndef GYRE_SYSTEM_MALLOC
+    mi_option_set(mi_option_decommit_delay, 0);
+#endif
+}
+
 void mem_purge(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -28,6 +28,10 @@ size_t mem_usable_bytes(const void *pointer);
 // The usable size that an allocation of `size_bytes` would get; pure arithmetic.
 size_t mem_good_bytes(size_t size_bytes);
 
+// For a server's process: freed pages go back to the system at once rather than some time after,
+// when the allocator happens to be used again. Once, at the start.
+void mem_return_at_once(void);
+
 // Bytes in use in the whole process, as counted above. Any thread.
 size_t mem_used_bytes(void);
 // Resident set of the process in bytes, from the kernel (/proc/self/statm). Any thread.

@@ -61,6 +61,18 @@ static void check_clients(struct worker *w, int64_t now_ms)
     }
 }
 
+// The allocator gives pages back when it is used; a server that has just been emptied is idle. So
+// whoever sees that much less is in use than lately makes it.
+static void return_memory(struct worker *w)
+{
+    enum { WORTH_BYTES = 16 << 20 };
+    size_t used = mem_used_bytes();
+    w->most_used_bytes = MAX(w->most_used_bytes, used);
+    if (w->most_used_bytes - used < WORTH_BYTES + used / 8) return;
+    mem_purge();
+    w->most_used_bytes = used;
+}
+
 static void measure_load(struct worker *w)
 {
     int64_t mono_us = clock_mono_us(), cpu_us = clock_thread_us();
@@ -110,6 +122,7 @@ static void cron(struct shard *s)
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;
     w->last_cron_ms = now_ms;
     measure_load(w);
+    return_memory(w);
     publish(w);
     check_clients(w, now_ms);
 }

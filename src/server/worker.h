@@ -40,6 +40,7 @@ struct worker {
     stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query,
         max_output;
     stat_u64 busy_permille; // of the last second, processor time against the clock
+    size_t most_used_bytes;        // of memory, since it was last given back
     int64_t last_cron_ms, last_mono_us, last_cpu_us;
 };
 

@@ -443,56 +443,83 @@ Test(shard, whatever_the_order_of_turns_all_is_as_in_one_database_fed_in_the_ord
 struct thread {
     pthread_t thread;
     struct world *w;
-    uint32_t home;
-    _Atomic uint32_t *running;
+    uint32_t home, jobs;
+    _Atomic uint32_t *busy; // threads with jobs to do
     pthread_barrier_t *barrier;
-    uint64_t sum;
+    struct letter farewell;
+    int delivered;
+    uint32_t integers; // replies that were one
 };
 
-// Jobs one after the other, each to both shards and answered before the next: every one needs
-// wakes.
-static void *thread_main(void *arg)
+static void run_jobs(struct thread *t)
 {
-    enum { JOBS = 3000 };
-    struct thread *t = arg;
     struct shard *s = t->w->shards[t->home];
-    world_open_ring(t->w, t->home);
-    pthread_barrier_wait(t->barrier); // both can be woken
-    for (int i = 0; i < JOBS; i++) {
+    for (uint32_t i = 0; i < t->jobs; i++) {
         const char *line = i % 10 == 0   ? "MSETNX @0x 1 @1x 1" // a meeting
                            : i % 10 == 1 ? "DEL @0x @1x"
                            : t->home     ? "INCR @0n"
                                          : "INCR @1n";
         struct job *j = job_start(t->w, t->home, line);
         while (!j->is_done) shard_tick(s, -1);
-        t->sum += j->reply[0] == ':';
+        t->integers += j->reply[0] == ':';
         job_free(j);
     }
-    atomic_fetch_sub(t->running, 1);
-    while (atomic_load(t->running)) shard_tick(s, 1000); // the other still needs this one
+}
+
+// Jobs one after the other, each answered before the next; nothing but wakes ends a wait.
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+    struct shard *s = t->w->shards[t->home], *other = t->w->shards[1 - t->home];
+    world_open_ring(t->w, t->home);
+    pthread_barrier_wait(t->barrier); // both can be woken
+    run_jobs(t);
+    if (t->jobs) {
+        atomic_fetch_sub(t->busy, 1);
+        shard_post(s, other, &t->farewell.mail);
+    }
+    while (atomic_load(t->busy)) shard_tick(s, -1); // the other still needs this one
+    shard_tick(s, 0);                               // a wake may travel with it
     pthread_barrier_wait(t->barrier);
     world_close_ring(t->w, t->home);
     return NULL;
 }
 
-Test(shard, a_sleeping_shard_is_woken, .timeout = 60)
+static void run_threads(uint32_t jobs_0, uint32_t jobs_1, const char *want)
 {
     struct world *w = world_new(2);
-    w->is_cron_rare = true;
-    _Atomic uint32_t running = 2;
     struct thread threads[2];
+    const uint32_t jobs[2] = {jobs_0, jobs_1};
+    _Atomic uint32_t busy = (jobs_0 > 0) + (jobs_1 > 0);
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, 2);
+    w->is_cron_rare = true;
     for (uint32_t i = 0; i < 2; i++) world_close_ring(w, i); // each thread opens its own
     for (uint32_t i = 0; i < 2; i++) {
-        threads[i] = (struct thread){.w = w, .home = i, .running = &running, .barrier = &barrier};
-        pthread_create(&threads[i].thread, NULL, thread_main, &threads[i]);
+        struct thread *t = &threads[i];
+        *t =
+            (struct thread){.w = w, .home = i, .jobs = jobs[i], .busy = &busy, .barrier = &barrier};
+        t->farewell = (struct letter){.mail.deliver = deliver_letter, .counter = &t->delivered};
+        pthread_create(&t->thread, NULL, thread_main, t);
     }
     for (int i = 0; i < 2; i++) pthread_join(threads[i].thread, NULL);
     pthread_barrier_destroy(&barrier);
     for (uint32_t i = 0; i < 2; i++) world_open_ring(w, i);
     world_settle(w);
-    for (int i = 0; i < 2; i++) cr_assert_eq(threads[i].sum, 3000);
-    CHECK_LINE(w, "MGET @0n @1n", "*2 $4 2400 $4 2400");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(threads[i].integers, jobs[i]);
+        cr_assert_eq(threads[i].delivered, jobs[i] > 0);
+    }
+    CHECK_LINE(w, "MGET @0n @1n", want);
     world_free(w);
+}
+
+Test(shard, a_sleeping_shard_is_woken, .timeout = 60)
+{
+    run_threads(3000, 0, "*2 $-1 $4 2400");
+}
+
+Test(shard, shards_that_wait_for_each_other_wake_each_other, .timeout = 60)
+{
+    run_threads(3000, 3000, "*2 $4 2400 $4 2400");
 }
