@@ -21,4 +21,5 @@
 #define ERR_INVALID_CURSOR  "ERR invalid cursor"
 #define ERR_TIMEOUT_RANGE   "ERR timeout is out of range"
 #define ERR_TIMEOUT_NEG     "ERR timeout is negative"
-#define ERR_CLIENT_NAME     "ERR Client names cannot contain spaces, newlines or special characters."
+
+#define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
