@@ -22,7 +22,9 @@
 // a violation, and only if every thread got on: a reply that does not come within READ_TIMEOUT_S is
 // a violation too ("stuck").
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
