@@ -3,8 +3,8 @@
 // server: everything that runs: the router thread, the workers, the engine over all their shards,
 // the configuration. Starts and stops in order.
 //
-//     main thread   becomes the router (router.c): listens, accepts, places connections, takes
-//     signals workers       worker.c, one shard each
+//     main thread   becomes the router (router.c): listens, accepts, places connections, signals
+//     workers       worker.c, one shard each
 //
 // What threads share here is atomic or guarded by `mutex`.
 #pragma once

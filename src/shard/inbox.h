@@ -4,12 +4,10 @@
 //
 // Two doors:
 //   parts   what touches the keyspace, in the order in which it entered. An operation over several
-//   shards
-//           enters all their inboxes in one step: inbox_lock in ascending order of shards,
+//           shards enters all their inboxes in one step: inbox_lock in ascending order of shards,
 //           inbox_push, inbox_unlock. The order rule (DESIGN, section 4) rests on this alone.
 //   mail    everything else (finished operations, connections moving in, the end of a meeting). It
-//   may
-//           be read while the keyspace is parked, and its order matters to nobody.
+//           may be read while the keyspace is parked, and its order matters to nobody.
 //
 // Sleeping: the owner sets is_asleep, looks at both doors once more, and only then waits; who puts
 // something in looks at is_asleep afterwards. Both with sequential consistency, so that at least

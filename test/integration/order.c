@@ -5,17 +5,17 @@
 //     gyre-order-test TEST HOST PORT [seconds] [seed]
 //
 //     flags    a producer pipelines "write data, write flag" without waiting; whoever sees the flag
-//     must find
-//              the data: in one pipeline, in a later command, on another connection, and in one
-//              MGET
+//              must find the data: in one pipeline, in a later command, on another connection, and
+//              in one MGET
 //     mset     MSET, MSETNX, DEL and UNLINK of the same keys; MGET sees all or nothing of one
-//     writer,
-//              EXISTS and TOUCH count all or nothing
+//              writer, EXISTS and TOUCH count all or nothing
 //     rename   tokens wander between slots by RENAMENX; at every instant all are there, each once
 //     copy     COPY of a counter that only grows; whoever reads the copy, then the counter, never
-//     finds the copy ahead cuts     pipelines cut at random bytes, on private keys: each reply must
-//     be exactly the expected bytes, in order kill     connections that die in the middle of
-//     pipelines, in several ways (the caller then checks the server)
+//              finds the copy ahead
+//     cuts     pipelines cut at random bytes, on private keys: each reply must be exactly the
+//              expected bytes, in order
+//     kill     connections that die in the middle of pipelines, in several ways (the caller then
+//              checks the server)
 //
 // Every thread has connections of its own and checks every reply. Each violation is printed (the
 // first 20); the last line is `TEST: N operations, N violations`. The exit status is 0 only without
