@@ -65,7 +65,7 @@ enum command_acl { // categories; @write, @read, @fast, @slow, @admin … that f
     ACL_SCRIPTING = 1u << 20,
 };
 
-// How a command spans shards (DESIGN, section 4). It matters only with more than one thread.
+// How a command spans shards (src/README.md). It matters only with more than one thread.
 enum command_span {
     SPAN_KEYS = 0, // on its keys' shard; keys on several shards meet. Without keys: at home
     SPAN_SUM,      // each shard its keys, integers added up. Without keys: every shard

@@ -5,7 +5,7 @@
 // Two doors:
 //   parts   what touches the keyspace, in the order in which it entered. An operation over several
 //           shards enters all their inboxes in one step: inbox_lock in ascending order of shards,
-//           inbox_push, inbox_unlock. The order rule (DESIGN, section 4) rests on this alone.
+//           inbox_push, inbox_unlock. The order rule (src/README.md) rests on this alone.
 //   mail    everything else (finished operations, connections moving in, the end of a meeting). It
 //           may be read while the keyspace is parked, and its order matters to nobody.
 //

@@ -3,14 +3,13 @@
 // shard: one keyspace + one ring + one inbox, and the connections that live there. A value with a
 // tick function: a thread is merely the loop that calls it.
 //
-// The order rule lives here (DESIGN, section 4): every operation takes effect at the instant it
+// The order rule lives here (src/README.md): every operation takes effect at the instant it
 // enters the inboxes it needs, and a shard executes what entered in the order in which it entered.
 // Three ways in:
 //
 //   shard_may_run_in_place + shard_execute   at home, when nothing is waiting before it
 //   shard_submit, a batch                    parts to several inboxes in one indivisible step
-//   shard_submit, a meeting                  the same; each shard parks when it gets there, the
-//   last runs it
+//   shard_submit, a meeting                  the same; each shard parks there, the last runs it
 //
 // Owned by its thread; other threads touch the inbox and the published counters only.
 #pragma once

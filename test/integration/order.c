@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// gyre-order-test: looks for violations of the order rule (DESIGN §4) under load, on plain sockets.
+// gyre-order-test: looks for violations of the order rule (src/README.md, "The order rule") under load, on plain sockets.
 //
 //     gyre-order-test TEST HOST PORT [seconds] [seed]
 //

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The order rule (DESIGN §4) under load: order.c does the work, this starts it and checks what it leaves.
+"""The order rule (src/README.md, "The order rule") under load: order.c does the work, this starts it and checks what it leaves.
 
 GYRE_TEST_SCALE makes each run longer. GYRE_ORDER names the compiled order.c; otherwise
 build/debug/gyre-order-test is used, or order.c is compiled here.
