@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// gyre-order-test: looks for violations of the order rule (src/README.md, "The order rule") under load, on plain sockets.
+// gyre-order-test: looks for violations of the order rule (src/README.md) under load, on plain
+// sockets.
 //
 //     gyre-order-test TEST HOST PORT [seconds] [seed]
 //
