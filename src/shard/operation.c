@@ -19,7 +19,7 @@ static struct operation_block *block_new(struct operation_pool *pool, size_t byt
     }
     if (!b) {
         b = mem_alloc(sizeof *b + bytes);
-        b->cap = (uint32_t)bytes;
+        b->cap = bytes;
     }
     b->used = 0;
     b->next = NULL;
@@ -40,7 +40,7 @@ static void block_free(struct operation_pool *pool, struct operation_block *b)
 static void *block_take(struct operation_block *b, size_t bytes)
 {
     void *p = b->data + b->used;
-    b->used += (uint32_t)bytes;
+    b->used += bytes;
     return memset(p, 0, bytes);
 }
 

@@ -89,8 +89,8 @@ struct operation {
 
 struct operation_block {
     struct operation_block *next;
-    uint32_t used, cap;
-    char data[];
+    size_t used, cap;
+    char data[] __attribute__((aligned(16)));
 };
 
 // A home shard's spare blocks. Owned by its thread.

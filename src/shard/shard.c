@@ -336,9 +336,12 @@ static bool spin_for_work(struct shard *s)
 
 static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
 {
-    if (has_work(s) || (s->has_more_cron && !s->parked)) return 0;
+    // Relaxed: see engine_cron.
+    bool is_off =
+        s->parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
+    if (has_work(s) || (s->has_more_cron && !is_off)) return 0;
     int64_t due_ms = s->next_cron_ms;
-    if (!s->parked) due_ms = MIN(due_ms, keyspace_next_cron_ms(s->space));
+    if (!is_off) due_ms = MIN(due_ms, keyspace_next_cron_ms(s->space));
     int64_t wait_us = MAX(due_ms - clock_unix_ms(), 0) * 1000;
     return max_wait_us >= 0 ? MIN(wait_us, max_wait_us) : wait_us;
 }

@@ -2,7 +2,7 @@
 """The order rule (src/README.md, "The order rule") under load: order.c does the work, this starts it and checks what it leaves.
 
 GYRE_TEST_SCALE makes each run longer. GYRE_ORDER names the compiled order.c; otherwise
-build/debug/gyre-order-test is used, or order.c is compiled here.
+build/debug/test/gyre-order-test is used, or order.c is compiled here.
 """
 
 import atexit
@@ -21,7 +21,7 @@ _compiled = []
 
 
 def order_program():
-    for path in (os.environ.get("GYRE_ORDER"), ROOT / "build/debug/gyre-order-test"):
+    for path in (os.environ.get("GYRE_ORDER"), ROOT / "build/debug/test/gyre-order-test"):
         if (
             path
             and os.access(path, os.X_OK)

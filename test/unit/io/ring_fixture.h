@@ -45,8 +45,11 @@ static struct engine engines[] = {
     ParameterizedTest(struct engine *engine, ring, name, .timeout = 120)                           \
     {                                                                                              \
         body_##name(engine);                                                                       \
+        readers_free();                                                                            \
     }                                                                                              \
     static void body_##name(const struct engine *engine)
+
+static inline void readers_free(void);
 
 enum { WAIT_US = 20000, PATIENCE_US = 20000000 };
 
@@ -161,7 +164,10 @@ struct reader {
     bool is_holding;            // keeps every buffer
     struct ring_buf *held[256];
     int held_count;
+    struct reader *made_before; // all of a test's, freed at its end
 };
+
+static struct reader *readers;
 
 static inline void reader_done(struct ring_recv *recv, int result, struct ring_buf *buf)
 {
@@ -193,6 +199,8 @@ static inline struct reader *reader_start(struct ring *ring, int fd, size_t cap)
     r->cap = cap;
     r->recv.fd = fd;
     r->recv.done = reader_done;
+    r->made_before = readers;
+    readers = r;
     ring_recv_start(ring, &r->recv);
     return r;
 }
@@ -211,10 +219,14 @@ static inline void reader_stop(struct reader *r)
     RUN_UNTIL(r->ring, r->finals == 1);
 }
 
-static inline void reader_free(struct reader *r)
+static inline void readers_free(void)
 {
-    free(r->data);
-    free(r);
+    while (readers) {
+        struct reader *r = readers;
+        readers = r->made_before;
+        free(r->data);
+        free(r);
+    }
 }
 
 static inline void check_stream(const char *data, size_t len)
