@@ -152,10 +152,11 @@ static int64_t place_late_ones(struct router *r)
 
 static void refuse(struct server *server, int fd, const char *error)
 {
+    // Counted first: who reads the error finds it in INFO. Relaxed: a count.
+    atomic_fetch_add_explicit(&server->rejected_connections, 1, memory_order_relaxed);
     ssize_t ignored = send(fd, error, strlen(error), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)ignored;
     close(fd);
-    atomic_fetch_add_explicit(&server->rejected_connections, 1, memory_order_relaxed); // a count
 }
 
 // Protected mode: with no password, only this machine may come in.

@@ -394,7 +394,7 @@ def hiredis_py(t, threads, io):
     t.equal(got[6][0], b"maxclients")
 
 
-# ---- handshakes (CLIENTS.md 1.1): each command and what must come back, as a pattern on the raw bytes
+# ---- handshakes: each command and what must come back, as a pattern on the raw bytes
 
 
 def hello_bytes(proto):
