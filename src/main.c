@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,21 +19,14 @@
 #include "server/server.h"
 
 // maxclients is lowered to what the process may open, as Redis does.
-static void provide_descriptors(struct config *config)
+static void fit_maxclients(struct config *config)
 {
     struct settings *s = config->settings;
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)s->maxclients + SERVER_OWN_FDS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
-    struct rlimit more = {.rlim_cur = wanted,
-                          .rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= wanted) return;
-    s->maxclients = limit.rlim_cur > SERVER_OWN_FDS ? (int64_t)limit.rlim_cur - SERVER_OWN_FDS : 1;
-    log_write(LOG_WARNING, "maxclients has been reduced to %lld: the limit of open files is %llu",
-              (long long)s->maxclients, (unsigned long long)limit.rlim_cur);
+    int64_t possible = server_provide_descriptors(s->maxclients);
+    if (possible >= s->maxclients) return;
+    s->maxclients = possible;
+    log_write(LOG_WARNING, "maxclients has been reduced to %lld by the limit of open files",
+              (long long)possible);
 }
 
 static void write_pidfile(const struct settings *s)
@@ -75,7 +67,7 @@ static int run(struct config *config)
     random_secret(&seed, sizeof seed);
     hash_set_seed(seed);
     crash_install();
-    provide_descriptors(config);
+    fit_maxclients(config);
     write_pidfile(s);
     int status = server_run(config);
     if (config->settings->pidfile[0]) unlink(config->settings->pidfile);

@@ -74,19 +74,18 @@ static bool has_other_addresses(const struct settings *a, const struct settings 
     return false;
 }
 
-// More clients need more descriptors.
-static bool provide_descriptors(int64_t maxclients, char *why, size_t why_size)
+int64_t server_provide_descriptors(int64_t maxclients)
 {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)maxclients + SERVER_OWN_FDS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return true;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return maxclients;
     struct rlimit more = {.rlim_cur = wanted, .rlim_max = MAX(limit.rlim_max, wanted)};
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return true;
-    snprintf(
-        why, why_size,
-        "The operating system is not able to handle the specified number of clients, try with %lld",
-        (long long)limit.rlim_cur - SERVER_OWN_FDS);
-    return false;
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return maxclients;
+    limit.rlim_cur = MIN(limit.rlim_max, wanted); // as far as this process may go by itself
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    int64_t possible = (int64_t)MIN(limit.rlim_cur, wanted) - SERVER_OWN_FDS;
+    return MAX(possible, 1);
 }
 
 bool server_apply_settings(struct server *server, const struct settings *next, char *error,
@@ -94,8 +93,12 @@ bool server_apply_settings(struct server *server, const struct settings *next, c
 {
     const struct settings *now = server->config->settings;
     char why[160];
-    if (next->maxclients > now->maxclients &&
-        !provide_descriptors(next->maxclients, why, sizeof why)) {
+    int64_t possible = server_provide_descriptors(next->maxclients);
+    if (possible < next->maxclients) {
+        snprintf(why, sizeof why,
+                 "The operating system is not able to handle the specified number of clients, try "
+                 "with %lld",
+                 (long long)possible);
         config_format_error("maxclients", why, error, error_size);
         return false;
     }

@@ -52,6 +52,8 @@ int server_run(struct config *config);
 struct worker *server_least_loaded(struct server *server);
 // Asks the router to stop the server; any thread, and signal handlers' thread.
 void server_request_stop(struct server *server);
+// Raises the limit of open files for so many clients; returns how many it allows, at most that.
+int64_t server_provide_descriptors(int64_t maxclients);
 // Does what a change of settings needs done before it can be published (sockets, limits,
 // directory). False with the whole text of the error reply; then nothing has changed. The mutex is
 // held.
