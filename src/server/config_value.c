@@ -22,7 +22,7 @@
 #define HZ_MAX            500
 #define BACKLOG_MIN_BYTES (16u << 10) // of repl-backlog-size
 
-struct value { // of a scalar, whatever its kind
+struct scalar { // of a scalar, whatever its kind
     int64_t number;
     uint64_t bytes;
     struct slice text;
@@ -86,14 +86,14 @@ bool config_parse_number(struct slice text, int64_t *out)
     return parse_in_base(text, 10, out);
 }
 
-static bool parse_bool(struct slice text, struct value *v, char *why)
+static bool parse_bool(struct slice text, struct scalar *v, char *why)
 {
     v->number = slice_is(text, "yes");
     return v->number || slice_is(text, "no") ||
            config_refuse(why, "argument must be 'yes' or 'no'");
 }
 
-static bool parse_integer(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_integer(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     if (d->kind == KIND_OCTAL) {
         if (!parse_in_base(text, 8, &v->number) || v->number < 0)
@@ -109,7 +109,7 @@ static bool parse_integer(const struct directive *d, struct slice text, struct v
     return false;
 }
 
-static bool parse_memory(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_memory(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     if (!config_parse_memory(text, &v->bytes))
         return config_refuse(why, "argument must be a memory value");
@@ -118,7 +118,7 @@ static bool parse_memory(const struct directive *d, struct slice text, struct va
                          d->min, d->max);
 }
 
-static bool parse_percent(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_percent(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     if (text.len && text.ptr[text.len - 1] == '%') {
         if (config_parse_number((struct slice){text.ptr, text.len - 1}, &v->number) &&
@@ -138,7 +138,7 @@ static bool parse_percent(const struct directive *d, struct slice text, struct v
     return config_refuse(why, "argument must be a memory or percent value");
 }
 
-static bool parse_choice(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_choice(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     for (const struct choice *c = d->choices; c->name; c++) {
         if (!slice_is(text, c->name)) continue;
@@ -148,7 +148,7 @@ static bool parse_choice(const struct directive *d, struct slice text, struct va
     return config_refuse_choice(d->choices, why);
 }
 
-static bool parse_text(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_text(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     const char *nul = memchr(text.ptr, '\0', text.len);
     if (nul) text.len = (size_t)(nul - text.ptr);
@@ -160,7 +160,7 @@ static bool parse_text(const struct directive *d, struct slice text, struct valu
     return true;
 }
 
-static bool parse_scalar(const struct directive *d, struct slice text, struct value *v, char *why)
+static bool parse_scalar(const struct directive *d, struct slice text, struct scalar *v, char *why)
 {
     switch (d->kind) {
     case KIND_BOOL: return parse_bool(text, v, why);
@@ -198,7 +198,7 @@ static void format_percent(int64_t value, struct buf *out)
         buf_printf(out, "%" PRId64, value);
 }
 
-static void format_scalar(const struct directive *d, const struct value *v, struct buf *out)
+static void format_scalar(const struct directive *d, const struct scalar *v, struct buf *out)
 {
     switch (d->kind) {
     case KIND_BOOL: buf_append_text(out, v->number ? "yes" : "no"); return;
@@ -215,10 +215,10 @@ static void format_scalar(const struct directive *d, const struct value *v, stru
 
 // --- fields --------------------------------------------------------------------------------------
 
-static struct value load_field(const struct directive *d, const struct settings *s)
+static struct scalar load_field(const struct directive *d, const struct settings *s)
 {
     const char *field = (const char *)s + d->offset;
-    struct value v = {0};
+    struct scalar v = {0};
     switch (d->kind) {
     case KIND_BOOL: v.number = *(const bool *)field; break;
     case KIND_MEMORY: v.bytes = *(const uint64_t *)field; break;
@@ -228,7 +228,7 @@ static struct value load_field(const struct directive *d, const struct settings 
     return v;
 }
 
-static void store_field(const struct directive *d, struct settings *s, const struct value *v)
+static void store_field(const struct directive *d, struct settings *s, const struct scalar *v)
 {
     char *field = (char *)s + d->offset;
     switch (d->kind) {
@@ -259,7 +259,7 @@ const char *config_inert_text(const struct directive *d, const struct settings *
     return text ? text : d->initial;
 }
 
-static void store_inert(const struct directive *d, struct settings *s, const struct value *v)
+static void store_inert(const struct directive *d, struct settings *s, const struct scalar *v)
 {
     struct buf text = {0};
     format_scalar(d, v, &text);
@@ -276,7 +276,7 @@ bool config_value_set(const struct directive *d, struct settings *s, const struc
         return config_refuse(why, "wrong number of arguments");
     if (d->kind == KIND_SPECIAL) return d->special->parse(d, s, argv, argc, is_appending, why);
 
-    struct value v = {0};
+    struct scalar v = {0};
     if (!parse_scalar(d, argv[0], &v, why)) return false;
     if (d->flags & DIR_INERT)
         store_inert(d, s, &v);
@@ -295,7 +295,7 @@ void config_value_format(const struct directive *d, const struct settings *s, st
     } else if (d->flags & DIR_INERT) {
         buf_append_text(out, config_inert_text(d, s));
     } else {
-        struct value v = load_field(d, s);
+        struct scalar v = load_field(d, s);
         format_scalar(d, &v, out);
     }
 }
