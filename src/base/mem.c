@@ -21,13 +21,15 @@
 #define RAW_GOOD(n)       (((n) + 15) & ~(size_t)15)
 #else
 #include <mimalloc.h>
-#define RAW_MALLOC(n)     mi_malloc(n)
-#define RAW_CALLOC(n)     mi_zalloc(n)
-#define RAW_REALLOC(p, n) mi_realloc(p, n)
+// mimalloc aligns what has up to 8 bytes to 8 only.
+#define RAW_SIZE(n)       ((n) > 8 ? (n) : 16)
+#define RAW_MALLOC(n)     mi_malloc(RAW_SIZE(n))
+#define RAW_CALLOC(n)     mi_zalloc(RAW_SIZE(n))
+#define RAW_REALLOC(p, n) mi_realloc(p, RAW_SIZE(n))
 #define RAW_ALIGNED(n, a) mi_zalloc_aligned(n, a)
 #define RAW_FREE(p)       mi_free(p)
 #define RAW_USABLE(p)     mi_usable_size(p)
-#define RAW_GOOD(n)       mi_good_size(n)
+#define RAW_GOOD(n)       mi_good_size(RAW_SIZE(n))
 #endif
 
 // One counter a thread, on a list that only grows: threads are few and live as long as the process.
@@ -104,7 +106,11 @@ void *mem_alloc_aligned(size_t size_bytes, size_t align)
 
 void *mem_realloc(void *pointer, size_t size_bytes)
 {
-    if (pointer) count(-(int64_t)RAW_USABLE(pointer));
+    if (pointer) {
+        size_t had = RAW_USABLE(pointer);
+        if (size_bytes <= had && size_bytes >= had / 2) return pointer;
+        count(-(int64_t)had);
+    }
     return counted(RAW_REALLOC(pointer, size_bytes), size_bytes);
 }
 

@@ -122,10 +122,69 @@ size_t num_format_long_double(char *out, long double value)
     return n;
 }
 
+// 10^n, 0 <= n <= 20.
+static unsigned __int128 power_of_ten(unsigned n)
+{
+    unsigned __int128 p = n & 1 ? 10 : 1;
+    if (n & 2) p *= 100;
+    if (n & 4) p *= 10000;
+    if (n & 8) p *= 100000000;
+    if (n & 16) p *= 10000000000000000u;
+    return p;
+}
+
+// The 17 digits that value, 1e-4 <= value < 2^53 and no integer, begins with if the first of them
+// stands for 10^exponent: rounded to even. m * 2^e * 10^k in 128 bits is exact: k <= 20.
+static uint64_t seventeen_digits(double value, int exponent)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint64_t mantissa = (bits & ((1ull << 52) - 1)) | 1ull << 52;
+    unsigned shift = 1075 - (unsigned)(bits >> 52);
+    unsigned __int128 product = mantissa * power_of_ten((unsigned)(16 - exponent));
+    unsigned __int128 rest = product & (((unsigned __int128)1 << shift) - 1),
+                      half = (unsigned __int128)1 << (shift - 1);
+    uint64_t digits = (uint64_t)(product >> shift);
+    return digits + (rest > half || (rest == half && digits & 1));
+}
+
+// %.17g of such a value, without the way through printf.
+static size_t format_fraction(char *out, double value)
+{
+    static const double powers[] = {1e-3, 1e-2, 1e-1, 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,
+                                    1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    char digits[NUM_I64_TEXT];
+    int exponent = -4;
+    while (exponent < 15 && value >= powers[exponent + 4]) exponent++;
+    uint64_t number = seventeen_digits(value, exponent);
+    if (number >= 100000000000000000u) number = seventeen_digits(value, ++exponent); // 0.999…95
+    if (number < 10000000000000000u) number = seventeen_digits(value, --exponent); // 1e-3 is inexact
+    size_t len = num_format_u64(digits, number), at = 0;
+    while (digits[len - 1] == '0') len--;
+    size_t before = exponent < 0 ? 0 : (size_t)exponent + 1; // digits before the point
+    if (!before) out[at++] = '0';
+    memcpy(out + at, digits, before);
+    at += before;
+    out[at++] = '.';
+    for (int i = exponent; i < -1; i++) out[at++] = '0';
+    memcpy(out + at, digits + before, len - before);
+    return at + len - before;
+}
+
 size_t num_format_double(char *out, size_t out_size, double value)
 {
     if (isnan(value)) return (size_t)snprintf(out, out_size, "nan");
     if (isinf(value)) return (size_t)snprintf(out, out_size, value > 0 ? "inf" : "-inf");
+    // Integers of up to 17 digits have the same text without the way through printf; -0 has not.
+    if (value > -1e17 && value < 1e17 && value == (double)(int64_t)value &&
+        (value != 0 || !signbit(value)) && out_size >= NUM_I64_TEXT)
+        return num_format_i64(out, (int64_t)value);
+    double size = fabs(value);
+    if (size >= 1e-4 && size < 0x1p52 && size != floor(size) && out_size >= 32) {
+        bool is_negative = value < 0;
+        if (is_negative) *out = '-';
+        return is_negative + format_fraction(out + is_negative, size);
+    }
     return (size_t)snprintf(out, out_size, "%.17g", value);
 }
 
