@@ -5,7 +5,7 @@
 # repository's top as the working directory. All that is said goes to standard error.
 
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimalloc-dev libxxhash-dev
-    libmd-dev)
+    libmd-dev liblzf-dev)
 PACKAGES_TEST=(libcriterion-dev libhiredis-dev redis-server redis-tools python3 python3-redis
     python3-hiredis python3-venv util-linux procps clang-14 libclang-rt-14-dev llvm-14 clang-format-14
     shellcheck
