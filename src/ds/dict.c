@@ -359,6 +359,35 @@ uint64_t dict_scan(const struct dict *d, uint64_t cursor, dict_visit_fn visit, v
     return reverse_bits(reverse_bits(cursor | ~d->mask) + 1);
 }
 
+// Inlined, or gcc takes it for one without effect and drops the call.
+static inline __attribute__((always_inline)) void fetch_items(const struct dict_bucket *b)
+{
+    for (unsigned u = b->used & INLINE_FULL; u; u &= u - 1)
+        __builtin_prefetch(DICT_ADDRESS(b->slots[__builtin_ctz(u)]));
+}
+
+// *at: the inline slot from which to look on, or DICT_BUCKET_SLOTS + the index in the overflow.
+void *dict_next(const struct dict *d, uint64_t *bucket, uint32_t *at)
+{
+    for (; *bucket < d->buckets; ++*bucket, *at = 0) {
+        const struct dict_bucket *b = dict_bucket_at(d, *bucket);
+        if (*at == 0 && *bucket + 1 < d->buckets) fetch_items(dict_bucket_at(d, *bucket + 1));
+        unsigned rest = *at < DICT_BUCKET_SLOTS ? b->used & INLINE_FULL & ~0u << *at : 0;
+        if (rest) {
+            unsigned i = (unsigned)__builtin_ctz(rest);
+            *at = i + 1;
+            return DICT_ADDRESS(b->slots[i]);
+        }
+        if (!has_overflow(b)) continue;
+        const struct dict_overflow *o = overflow_of(b);
+        uint32_t i = *at < DICT_BUCKET_SLOTS ? 0 : *at - DICT_BUCKET_SLOTS;
+        if (i >= o->count) continue;
+        *at = DICT_BUCKET_SLOTS + i + 1;
+        return DICT_ADDRESS(o->slots[i]);
+    }
+    return NULL;
+}
+
 void *dict_random(const struct dict *d, uint64_t (*random)(void *arg), void *arg)
 {
     enum { FULLEST = 16, TRIES = 4096 }; // items a bucket is taken to hold at most
@@ -391,10 +420,23 @@ bool dict_drain_bucket(struct dict *d, dict_visit_fn visit, void *arg)
     return true;
 }
 
+// From a sample, spread evenly, as both densities are.
+static size_t overflow_bytes(const struct dict *d)
+{
+    enum { SAMPLE = 256 };
+    uint64_t n = MIN(d->buckets, SAMPLE);
+    size_t bytes = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        const struct dict_bucket *b = dict_bucket_at(d, i * d->buckets / n);
+        if (has_overflow(b)) bytes += mem_usable_bytes(overflow_of(b));
+    }
+    return n ? bytes * d->buckets / n : 0;
+}
+
 size_t dict_table_bytes(const struct dict *d)
 {
-    size_t bytes =
-        d->segment_cap * sizeof d->segments[0] + d->first_cap * sizeof(struct dict_bucket);
+    size_t bytes = d->segment_cap * sizeof d->segments[0] +
+                   d->first_cap * sizeof(struct dict_bucket) + overflow_bytes(d);
     for (uint32_t i = 1; i < d->segment_cap; i++)
         if (d->segments[i]) bytes += DICT_SEGMENT * sizeof(struct dict_bucket);
     return bytes;

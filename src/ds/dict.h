@@ -155,10 +155,16 @@ void dict_replace(struct dict *d, uint64_t hash, const void *from, void *to);
 typedef void (*dict_visit_fn)(void *item, void *arg);
 uint64_t dict_scan(const struct dict *d, uint64_t cursor, dict_visit_fn visit, void *arg);
 
+// Walks all items: returns the one at the position (*bucket, *at), which starts at (0, 0), and
+// moves that on; NULL at the end. The items that come next are fetched ahead. The table must not
+// change.
+void *dict_next(const struct dict *d, uint64_t *bucket, uint32_t *at);
+
 // A random item, uniform among all; NULL when empty. `random` yields 64 random bits.
 void *dict_random(const struct dict *d, uint64_t (*random)(void *arg), void *arg);
 
-// Bytes that the table itself occupies.
+// Bytes that the table itself occupies, overflow arrays included (estimated from a few hundred
+// buckets).
 size_t dict_table_bytes(const struct dict *d);
 // How many buckets hold n items, n = 0 .. len-1 (the last: or more); for DEBUG HTSTATS and tests.
 void dict_histogram(const struct dict *d, uint64_t *histogram, size_t len);

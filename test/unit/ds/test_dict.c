@@ -177,7 +177,7 @@ Test(dict, shrinking_keeps_every_entry_and_gives_memory_back, .timeout = 60)
         if (left == count / 50) cr_assert_leq(dict_table_bytes(&d), full * 2 / 5);
     }
     cr_assert_leq(mem_used_bytes() - before, full * 2 / 5); // one segment is kept in hand
-    insert(&d, &items[7]);                              // still of use
+    insert(&d, &items[7]);                                  // still of use
     check_finds(&d, items, count);
     dict_validate(&d);
     dict_free(&d);
@@ -346,6 +346,27 @@ static void count_visit(void *item, void *arg)
 {
     ((struct item *)item)->visits++;
     ++*(uint64_t *)arg;
+}
+
+Test(dict, a_walk_gives_every_item_once)
+{
+    static const int counts[] = {0, 1, 6, 7, 8, 100, 5000, 60000};
+    for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
+        for (enum spread spread = GOOD; spread < SPREADS; spread++) {
+            int count = spread == GOOD ? counts[c] : MIN(counts[c], 1000);
+            struct item *items = items_new(count, spread), *item;
+            struct dict d;
+            uint64_t bucket = 0, seen = 0;
+            uint32_t at = 0;
+            dict_init(&d, item_hash);
+            for (int i = 0; i < count; i++) insert(&d, &items[i]);
+            for (; (item = dict_next(&d, &bucket, &at)); seen++) cr_assert_eq(item->visits++, 0);
+            cr_assert_eq(seen, count);
+            cr_assert_null(dict_next(&d, &bucket, &at));
+            dict_free(&d);
+            mem_free(items);
+        }
+    }
 }
 
 Test(dict, a_scan_of_a_table_at_rest_visits_every_item_once)
