@@ -22,6 +22,7 @@
 #include "engine/engine.h"
 #include "engine/protect.h"
 #include "engine/settings.h"
+#include "types/rdb.h"
 
 // --- numbers -------------------------------------------------------------------------------------
 
@@ -49,26 +50,19 @@ static void debug_sleep(struct ctx *ctx)
 
 // --- looking at keys -----------------------------------------------------------------------------
 
-// Bytes that an integer takes in an RDB file: a byte that says how long it is, and 1, 2 or 4 bytes;
-// beyond those its digits with their length.
-static size_t saved_integer_bytes(int64_t v)
-{
-    char digits[NUM_I64_TEXT];
-    if (v >= INT8_MIN && v <= INT8_MAX) return 2;
-    if (v >= INT16_MIN && v <= INT16_MAX) return 3;
-    if (v >= INT32_MIN && v <= INT32_MAX) return 5;
-    return 1 + num_format_i64(digits, v);
-}
-
-// As RDB files hold it, but never compressed.
-static size_t saved_string_bytes(const struct entry *e)
+// As RDB files hold it.
+static size_t saved_bytes(const struct ctx *ctx, const struct entry *e)
 {
     char scratch[NUM_I64_TEXT];
-    int64_t number;
-    if (e->encoding == ENC_INT) return saved_integer_bytes(e->integer);
-    struct slice s = entry_string(e, scratch);
-    if (s.len <= 11 && num_parse_i64(s, &number)) return saved_integer_bytes(number);
-    return s.len + (s.len < 1u << 6 ? 1 : s.len < 1u << 14 ? 2 : 5);
+    struct buf saved = {0};
+    bool is_compressed = ctx->settings->rdbcompression;
+    if (e->type == TYPE_STRING)
+        rdb_put_string(&saved, entry_string(e, scratch), is_compressed);
+    else
+        rdb_put_value(&saved, e->type, e->value, is_compressed);
+    size_t len = saved.len;
+    buf_free(&saved);
+    return len;
 }
 
 // Redis shares the objects of small numbers, and clients' tests know how that looks.
@@ -97,8 +91,7 @@ static void debug_object(struct ctx *ctx)
              "Value at:%p refcount:%d encoding:%s serializedlength:%zu lru:%u "
              "lru_seconds_idle:%llu",
              (const void *)e, is_shared_integer(ctx, e) ? INT32_MAX : 1,
-             object_encoding_name(e->encoding),
-             e->type == TYPE_STRING ? saved_string_bytes(e) : entry_memory_bytes(e), e->lru,
+             object_encoding_name(entry_encoding(e)), saved_bytes(ctx, e), e->lru,
              (unsigned long long)entry_idle_seconds(e, ctx->now_ms));
     reply_simple(ctx->reply, line);
 }
@@ -319,10 +312,20 @@ static void debug_htstats(struct ctx *ctx)
 
 static void debug_htstats_key(struct ctx *ctx)
 {
-    if (!existing_key(ctx, ctx->argv[2])) return;
-    // Strings have no table; the types that have one answer here once they exist.
-    reply_error(ctx->reply,
-                "ERR The value stored at the specified key is not represented using an hash table");
+    const struct entry *e = existing_key(ctx, ctx->argv[2]);
+    if (!e) return;
+    const struct dict *table = e->type == TYPE_STRING ? NULL : value_table(e->value);
+    if (!table) {
+        reply_error(ctx->reply, "ERR The value stored at the specified key is not represented "
+                                "using an hash table");
+        return;
+    }
+    struct table_stats t = {.items = table->count, .buckets = table->buckets};
+    struct buf text = {0};
+    dict_histogram(table, t.histogram, HISTOGRAM_LEN);
+    describe_table(&text, &t);
+    reply_verbatim(ctx->reply, "txt", buf_slice(&text));
+    buf_free(&text);
 }
 
 // --- switches ------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ static void expire_at(struct ctx *ctx, int64_t base_ms, int64_t unit_ms)
         return;
     }
     if (at_ms <= ctx->now_ms) {
-        ctx_unlink(ctx, key, e);
+        ctx_delete(ctx, key, e);
         ctx_commit(ctx, key, EVENT_GENERIC, "del");
     } else {
         ctx_set_expire(ctx, key, e, at_ms);

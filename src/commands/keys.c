@@ -25,7 +25,7 @@ static void del(struct ctx *ctx)
         struct slice key = ctx->argv[i];
         struct entry *e = ctx_peek(ctx, key);
         if (!e) continue;
-        ctx_unlink(ctx, key, e);
+        ctx_delete(ctx, key, e);
         ctx_commit(ctx, key, EVENT_GENERIC, "del");
         deleted++;
     }
@@ -74,7 +74,7 @@ static void rename_key(struct ctx *ctx, bool is_nx)
         return;
     }
     if (!is_same) {
-        if (there) ctx_unlink(ctx, to, there);
+        if (there) ctx_delete(ctx, to, there);
         ctx_move(ctx, from, ctx_peek(ctx, from), ctx->db, to);
         ctx_commit(ctx, from, EVENT_GENERIC, "rename_from");
         ctx_commit(ctx, to, EVENT_GENERIC, "rename_to");
@@ -131,7 +131,7 @@ static void unlink_in(struct ctx *ctx, uint32_t db, struct slice key, struct ent
 {
     uint32_t selected = ctx->db;
     ctx->db = db;
-    ctx_unlink(ctx, key, e);
+    ctx_delete(ctx, key, e);
     ctx->db = selected;
 }
 

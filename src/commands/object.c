@@ -34,7 +34,7 @@ static bool is_lfu(const struct ctx *ctx)
 static void encoding(struct ctx *ctx)
 {
     const struct entry *e = look(ctx);
-    if (e) reply_bulk_text(ctx->reply, object_encoding_name(e->encoding));
+    if (e) reply_bulk_text(ctx->reply, object_encoding_name(entry_encoding(e)));
 }
 
 static void freq(struct ctx *ctx)

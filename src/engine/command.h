@@ -72,9 +72,11 @@ enum command_span {
     SPAN_POSITION, // each shard its keys, one element a key, put back in the order of the keys
     SPAN_ALL_OK,   // each shard its keys, +OK if all say so, else the first error. Without keys:
                    // every shard
-    SPAN_CONCAT,   // every shard; arrays joined
-    SPAN_TEXT,     // every shard; bulk or verbatim strings joined
-    SPAN_CURSOR,   // SCAN: one shard after the other, the cursor says which
+    SPAN_GATHER, // a read that costs as much as its keys' values are big: each shard copies those,
+                 // the handler runs on the copies at home
+    SPAN_CONCAT, // every shard; arrays joined
+    SPAN_TEXT,   // every shard; bulk or verbatim strings joined
+    SPAN_CURSOR, // SCAN: one shard after the other, the cursor says which
     SPAN_MEET_ALL, // all shards park
 };
 
@@ -132,8 +134,10 @@ struct command {
     const char
         *name; // lower case; of a subcommand: its own word only. NULL ends an array of subcommands
     command_fn handler;
-    int16_t arity; // with the name (and the container's); negative: at least
-    uint16_t id;   // place in the table; set by the table
+    uint8_t member; // argument that names a member (field) of the first key's value, to be fetched
+                    // ahead; 0: none
+    int16_t arity;  // with the name (and the container's); negative: at least
+    uint16_t id;    // place in the table; set by the table
     uint32_t flags;
     uint32_t acl;
     enum command_span span;

@@ -18,6 +18,15 @@ void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const
     ctx_commit_db(ctx, ctx->db, key, class, event);
 }
 
+void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum event_class class,
+                        const char *event, bool is_empty)
+{
+    ctx_commit(ctx, key, class, event);
+    if (LIKELY(!is_empty)) return;
+    ctx_delete(ctx, key, e);
+    ctx_commit(ctx, key, EVENT_GENERIC, "del");
+}
+
 void ctx_commit_flush(struct ctx *ctx, int db)
 {
     (void)db;

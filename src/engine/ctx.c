@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
+#include "types/hash.h"
 
 uint64_t ctx_hash(const struct ctx *ctx, struct slice key)
 {
@@ -89,7 +90,7 @@ struct entry *ctx_peek_db(struct ctx *ctx, uint32_t index, struct slice key)
     uint64_t hash = ctx_hash(ctx, key);
     struct entry *e = db_find(db, key, hash);
     if (!e || LIKELY(!e->has_ttl) || entry_expire_at(e) > ctx->now_ms) return e;
-    db_unlink(ks, db, e, hash);
+    db_delete(db, e, hash);
     stat_add(&ks->stats.expired, 1);
     ctx_commit_db(ctx, index, key, EVENT_EXPIRED, "expired");
     return NULL;
@@ -151,16 +152,21 @@ struct entry *ctx_set_string(struct ctx *ctx, struct slice key, struct entry *e,
     return fresh(ctx, e, is_new);
 }
 
+struct entry *ctx_set_blob(struct ctx *ctx, struct slice key, struct entry *e, struct blob *blob,
+                           int64_t expire_at_ms)
+{
+    struct db *db = ctx_db_of(ctx, ctx->db, key);
+    bool is_new = !e;
+    e = db_set_string(db, e, key, ctx_hash(ctx, key), (struct slice){0}, blob, expire_at_ms);
+    return fresh(ctx, e, is_new);
+}
+
 struct entry *ctx_set_arg(struct ctx *ctx, struct slice key, struct entry *e, int arg,
                           int64_t expire_at_ms)
 {
     struct blob *blob = ctx->blobs ? ctx->blobs[arg] : NULL;
     if (LIKELY(!blob)) return ctx_set_string(ctx, key, e, ctx->argv[arg], expire_at_ms);
-    struct db *db = ctx_db_of(ctx, ctx->db, key);
-    bool is_new = !e;
-    e = db_set_string(db, e, key, ctx_hash(ctx, key), (struct slice){0}, blob_ref(blob),
-                      expire_at_ms);
-    return fresh(ctx, e, is_new);
+    return ctx_set_blob(ctx, key, e, blob_ref(blob), expire_at_ms);
 }
 
 struct entry *ctx_set_integer(struct ctx *ctx, struct slice key, struct entry *e, int64_t value,
@@ -183,6 +189,21 @@ struct entry *ctx_edit_string(struct ctx *ctx, struct slice key, struct entry *e
     return db_edit_string(db, e, hash, len, has_slack, data);
 }
 
+struct entry *ctx_set_value(struct ctx *ctx, struct slice key, struct entry *e,
+                            enum object_type type, struct value value, int64_t expire_at_ms)
+{
+    struct db *db = ctx_db_of(ctx, ctx->db, key);
+    bool is_new = !e;
+    e = db_set_value(db, e, key, ctx_hash(ctx, key), type, value, expire_at_ms);
+    return fresh(ctx, e, is_new);
+}
+
+void ctx_field_expiry_changed(struct ctx *ctx, struct slice key, struct entry *e)
+{
+    if (UNLIKELY(hash_wheel_of(e->value) != NULL))
+        db_fields_changed(ctx_db_of(ctx, ctx->db, key), e);
+}
+
 struct entry *ctx_set_expire(struct ctx *ctx, struct slice key, struct entry *e, int64_t at_ms)
 {
     return db_set_expire(ctx_db_of(ctx, ctx->db, key), e, ctx_hash(ctx, key), at_ms);
@@ -191,12 +212,6 @@ struct entry *ctx_set_expire(struct ctx *ctx, struct slice key, struct entry *e,
 void ctx_delete(struct ctx *ctx, struct slice key, struct entry *e)
 {
     db_delete(ctx_db_of(ctx, ctx->db, key), e, ctx_hash(ctx, key));
-}
-
-void ctx_unlink(struct ctx *ctx, struct slice key, struct entry *e)
-{
-    struct keyspace *ks = space_of(ctx, key);
-    db_unlink(ks, &ks->dbs[ctx->db], e, ctx_hash(ctx, key));
 }
 
 struct entry *ctx_move(struct ctx *ctx, struct slice key, struct entry *e, uint32_t to_db,
@@ -214,7 +229,7 @@ struct entry *ctx_copy(struct ctx *ctx, struct entry *e, uint32_t to_db, struct 
 void ctx_reply_string(struct ctx *ctx, const struct entry *e)
 {
     char scratch[NUM_I64_TEXT];
-    if (!e->is_embedded && e->encoding != ENC_INT)
+    if (entry_has_blob(e))
         reply_blob(ctx->reply, e->blob);
     else
         reply_bulk(ctx->reply, entry_string(e, scratch));

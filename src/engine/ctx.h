@@ -78,15 +78,23 @@ struct entry *ctx_set_string(struct ctx *ctx, struct slice key, struct entry *e,
 // The value is argument number `arg`: a big one that arrived in a blob is taken over, not copied.
 struct entry *ctx_set_arg(struct ctx *ctx, struct slice key, struct entry *e, int arg,
                           int64_t expire_at_ms);
+// The value is the blob's bytes; consumes the caller's reference.
+struct entry *ctx_set_blob(struct ctx *ctx, struct slice key, struct entry *e, struct blob *blob,
+                           int64_t expire_at_ms);
 struct entry *ctx_set_integer(struct ctx *ctx, struct slice key, struct entry *e, int64_t value,
                               int64_t expire_at_ms);
 // A writable string value of exactly `len` bytes (zero-filled where new), see db_edit_string;
 // creates the key if e is NULL.
 struct entry *ctx_edit_string(struct ctx *ctx, struct slice key, struct entry *e, size_t len,
                               char **data);
+// Puts a value of another type at the key, whatever was there; the value is consumed. With
+// EXPIRE_NONE an expiry goes.
+struct entry *ctx_set_value(struct ctx *ctx, struct slice key, struct entry *e,
+                            enum object_type type, struct value value, int64_t expire_at_ms);
+// The expiry of a field of the hash e may have changed.
+void ctx_field_expiry_changed(struct ctx *ctx, struct slice key, struct entry *e);
 struct entry *ctx_set_expire(struct ctx *ctx, struct slice key, struct entry *e, int64_t at_ms);
 void ctx_delete(struct ctx *ctx, struct slice key, struct entry *e);
-void ctx_unlink(struct ctx *ctx, struct slice key, struct entry *e);
 // Moves / copies the value with its expiry to to_key in database to_db, over shards if need be. The
 // destination must not exist.
 struct entry *ctx_move(struct ctx *ctx, struct slice key, struct entry *e, uint32_t to_db,
@@ -115,8 +123,12 @@ enum event_class {
 
 // The one write tail: every change to a key is told here once, after it was made; the log, WATCH,
 // keyspace notifications, client tracking and replication hang on it. `event`: the notification's
-// name ("set").
+// name ("set"), NULL: the change is none that Redis notifies of.
 void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const char *event);
+// As ctx_commit for a change that may have taken the last element: then the key is deleted, and
+// that committed ("del"), too. `is_empty`: nothing is left of e's value.
+void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum event_class class,
+                        const char *event, bool is_empty);
 // As ctx_commit for a key in another database.
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "engine/protect.h"
 #include "engine/settings.h"
+#include "types/hash.h"
 
 struct engine *engine_new(const struct command *const *families, const struct settings *settings,
                           uint32_t shard_count, const struct host *host)
@@ -225,10 +226,31 @@ static void expire_due(void *arg, uint32_t db_index, struct entry *e)
     struct ctx *ctx = arg;
     struct slice key = entry_key(e);
     char *copy = mem_strndup(key.ptr, key.len); // outlives the entry: the write tail comes last
-    db_unlink(ctx->space, &ctx->space->dbs[db_index], e, hash_bytes(key));
+    db_delete(&ctx->space->dbs[db_index], e, hash_bytes(key));
     stat_add(&ctx->space->stats.expired, 1);
     ctx_commit_db(ctx, db_index, (struct slice){copy, key.len}, EVENT_EXPIRED, "expired");
     mem_free(copy);
+}
+
+static void ignore_field(void *arg, struct slice field)
+{
+    (void)arg, (void)field;
+}
+
+static uint32_t expire_fields_due(void *arg, uint32_t db_index, struct entry *e, uint32_t budget)
+{
+    struct ctx *ctx = arg;
+    struct slice key = entry_key(e);
+    ctx->db = db_index;
+    uint32_t done = hash_expire_due(&e->value, ctx->now_ms, budget, ignore_field, NULL);
+    db_fields_changed(&ctx->space->dbs[db_index], e);
+    if (!done) return 0;
+    stat_add(&ctx->space->stats.expired_fields, done);
+    char *copy = mem_strndup(key.ptr, key.len);
+    ctx_commit_removal(ctx, (struct slice){copy, key.len}, e, EVENT_HASH, "hexpired",
+                       hash_len(e->value) == 0);
+    mem_free(copy);
+    return done;
 }
 
 bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget)
@@ -238,5 +260,6 @@ bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budg
     struct keyspace *ks = e->spaces[shard];
     struct ctx ctx = {
         .engine = e, .now_ms = now_ms, .space = ks, .space_count = 1, .spaces = &e->spaces[shard]};
-    return keyspace_cron(ks, now_ms, budget, expire_due, &ctx);
+    struct keyspace_due due = {.entry = expire_due, .fields = expire_fields_due, .arg = &ctx};
+    return keyspace_cron(ks, now_ms, budget, &due);
 }

@@ -9,10 +9,18 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "types/hash.h"
 
-// A flushed database on its way out.
+// Values of more parts than this are freed in slices of SLICE_PARTS, each of which costs as much of
+// a budget as a quarter of as many keys.
+#define FREE_AT_ONCE_PARTS 64
+#define SLICE_PARTS        64
+
+// On its way out: a flushed database, or a value of many parts.
 struct garbage {
     struct garbage *next;
+    enum object_type type; // TYPE_STRING: a database
+    struct value value;
     struct dict keys;
 };
 
@@ -71,11 +79,27 @@ static void entry_free(struct entry *e)
     mem_free(entry_start(e));
 }
 
-static void value_free(struct entry *e)
+static struct garbage *garbage_add(struct keyspace *ks)
 {
-    if (e->is_embedded || e->encoding == ENC_INT) return;
-    ASSERT_SLOW(e->type == TYPE_STRING);
-    blob_unref(e->blob);
+    struct garbage *g = mem_calloc(sizeof *g);
+    g->next = ks->garbage;
+    ks->garbage = g;
+    return g;
+}
+
+// A value that is in no wheel any more goes.
+static void value_drop(struct keyspace *ks, struct entry *e)
+{
+    if (LIKELY(e->type == TYPE_STRING)) {
+        if (entry_has_blob(e)) blob_unref(e->blob);
+    } else if (value_parts(e->type, e->value) <= FREE_AT_ONCE_PARTS) {
+        value_free(e->type, e->value);
+    } else {
+        struct garbage *g = garbage_add(ks);
+        g->type = e->type;
+        g->value = e->value;
+        stat_add(&ks->stats.garbage_pending, 1);
+    }
 }
 
 static void entry_put_string(struct entry *e, struct shape shape, struct slice value,
@@ -129,10 +153,45 @@ static void expire_remove(struct db *db, struct entry *e)
     db->expire_sum_s -= expire_seconds(e);
 }
 
+static struct hash_wheel *wheel_of(const struct entry *e)
+{
+    return e->type == TYPE_HASH ? hash_wheel_of(e->value) : NULL;
+}
+
+static void fields_remove(struct db *db, struct entry *e)
+{
+    struct hash_wheel *w = wheel_of(e);
+    if (!w || !w->is_in) return;
+    timewheel_remove(&db->field_expires, &w->node);
+    w->is_in = false;
+}
+
+void db_fields_changed(struct db *db, struct entry *e)
+{
+    struct hash_wheel *w = wheel_of(e);
+    if (!w) return;
+    int64_t next_ms = hash_next_expiry(e->value);
+    w->owner = e;
+    if (w->is_in && w->node.at_ms == next_ms) return;
+    fields_remove(db, e);
+    if (next_ms == INT64_MAX) return;
+    w->node.at_ms = next_ms;
+    timewheel_add(&db->field_expires, &w->node);
+    w->is_in = true;
+}
+
+// The value of an entry of this database goes.
+static void value_release(struct db *db, struct entry *e)
+{
+    fields_remove(db, e);
+    value_drop(db->space, e);
+}
+
 static void db_insert(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms)
 {
     dict_insert(&db->keys, hash, e);
     if (e->has_ttl) expire_add(db, e, expire_at_ms);
+    db_fields_changed(db, e);
     publish_counts(db);
 }
 
@@ -140,6 +199,7 @@ static void db_insert(struct db *db, struct entry *e, uint64_t hash, int64_t exp
 static void db_detach(struct db *db, struct entry *e, uint64_t hash)
 {
     if (e->has_ttl) expire_remove(db, e);
+    fields_remove(db, e);
     bool was_there = dict_remove(&db->keys, hash, e);
     ASSERT(was_there);
     publish_counts(db);
@@ -153,6 +213,7 @@ static void db_exchange(struct db *db, struct entry *from, struct entry *to, uin
     if (from->has_ttl) expire_remove(db, from);
     dict_replace(&db->keys, hash, from, to);
     if (to->has_ttl) expire_add(db, to, expire_at_ms);
+    db_fields_changed(db, to);
     publish_counts(db);
     to->lru = from->lru;
     entry_free(from);
@@ -169,7 +230,7 @@ static struct entry *set_shape(struct db *db, struct entry *old, struct slice ke
     size_t embedded_len = shape.is_embedded ? value.len : 0;
     if (old && old->has_ttl == has_ttl &&
         (entry_own_size(old) + 15) / 16 == (entry_size(key.len, has_ttl, embedded_len) + 15) / 16) {
-        value_free(old);
+        value_release(db, old);
         entry_put_string(old, shape, value, blob);
         if (has_ttl && entry_ttl(old)->at_ms != expire_at_ms) {
             expire_remove(db, old);
@@ -183,7 +244,7 @@ static struct entry *set_shape(struct db *db, struct entry *old, struct slice ke
         db_insert(db, e, hash, expire_at_ms);
         return e;
     }
-    value_free(old);
+    value_release(db, old);
     db_exchange(db, old, e, hash, expire_at_ms);
     return e;
 }
@@ -205,6 +266,22 @@ struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key,
 {
     struct shape shape = {.encoding = ENC_INT, .integer = value};
     return set_shape(db, old, key, hash, shape, SLICE(""), NULL, expire_at_ms);
+}
+
+struct entry *db_set_value(struct db *db, struct entry *old, struct slice key, uint64_t hash,
+                           enum object_type type, struct value value, int64_t expire_at_ms)
+{
+    if (expire_at_ms == EXPIRE_KEEP) expire_at_ms = old ? entry_expire_at(old) : EXPIRE_NONE;
+    struct entry *e = entry_new(key, expire_at_ms != EXPIRE_NONE, 0);
+    e->type = type & 0xf;
+    e->value = value;
+    if (!old) {
+        db_insert(db, e, hash, expire_at_ms);
+        return e;
+    }
+    value_release(db, old);
+    db_exchange(db, old, e, hash, expire_at_ms);
+    return e;
 }
 
 struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len,
@@ -266,14 +343,8 @@ struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64
 void db_delete(struct db *db, struct entry *e, uint64_t hash)
 {
     db_detach(db, e, hash);
-    value_free(e);
+    value_drop(db->space, e);
     entry_free(e);
-}
-
-void db_unlink(struct keyspace *ks, struct db *db, struct entry *e, uint64_t hash)
-{
-    (void)ks; // strings are freed in one step; values of many parts will go to the garbage
-    db_delete(db, e, hash);
 }
 
 // A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is
@@ -304,18 +375,20 @@ struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice k
 {
     struct entry *e = entry_with_key(from, key);
     // A shared blob is copied by whoever writes to it first.
-    if (e->type == TYPE_STRING && !e->is_embedded && e->encoding != ENC_INT) blob_ref(e->blob);
+    if (entry_has_blob(e)) blob_ref(e->blob);
+    if (e->type != TYPE_STRING) e->value = value_copy(e->type, e->value);
     db_insert(to_db, e, hash, entry_expire_at(from));
     return e;
 }
 
 // --- whole databases -----------------------------------------------------------------------------
 
-static void db_init(struct db *db, int64_t now_ms)
+static void db_init(struct keyspace *ks, struct db *db, int64_t now_ms)
 {
-    *db = (struct db){0};
+    *db = (struct db){.space = ks};
     dict_init(&db->keys, entry_hash);
     timewheel_init(&db->expires, now_ms);
+    timewheel_init(&db->field_expires, now_ms);
 }
 
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
@@ -325,7 +398,7 @@ void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint6
     ks->is_active_expire_on = true;
     random_seed(&ks->random, seed);
     ks->dbs = mem_calloc(db_count * sizeof ks->dbs[0]);
-    for (uint32_t i = 0; i < db_count; i++) db_init(&ks->dbs[i], now_ms);
+    for (uint32_t i = 0; i < db_count; i++) db_init(ks, &ks->dbs[i], now_ms);
 }
 
 void keyspace_free(struct keyspace *ks)
@@ -339,39 +412,64 @@ void db_flush(struct keyspace *ks, struct db *db, int64_t now_ms)
 {
     timewheel_free(&db->expires);
     timewheel_init(&db->expires, now_ms);
+    timewheel_free(&db->field_expires);
+    timewheel_init(&db->field_expires, now_ms);
     db->expire_sum_s = 0;
     if (db->keys.buckets) {
-        struct garbage *g = mem_alloc(sizeof *g);
-        *g = (struct garbage){.next = ks->garbage, .keys = db->keys};
-        ks->garbage = g;
+        struct garbage *g = garbage_add(ks);
+        g->keys = db->keys;
         stat_add(&ks->stats.garbage_pending, g->keys.count);
         dict_init(&db->keys, entry_hash);
     }
     publish_counts(db);
 }
 
+struct draining {
+    struct keyspace *space;
+    uint32_t freed;
+};
+
 static void free_visited(void *item, void *arg)
 {
-    uint32_t *freed = arg;
-    value_free(item);
+    struct draining *d = arg;
+    value_drop(d->space, item);
     entry_free(item);
-    ++*freed;
+    d->freed++;
 }
 
-// Frees garbage until `budget` items or buckets are done; returns what is left of it.
+// Frees one bucket of a database or one slice of a value; true when nothing is left. Big values
+// found in a database become garbage of their own, in front of it.
+static bool drain_slice(struct keyspace *ks, struct garbage *g, uint32_t *freed)
+{
+    struct draining d = {.space = ks};
+    if (g->type == TYPE_STRING) {
+        bool is_done = !dict_drain_bucket(&g->keys, free_visited, &d);
+        if (is_done) dict_free(&g->keys);
+        *freed = d.freed;
+        return is_done;
+    }
+    *freed = value_drain(g->type, &g->value, SLICE_PARTS) ? 1 : 0;
+    return *freed;
+}
+
+static void garbage_remove(struct keyspace *ks, struct garbage *g)
+{
+    struct garbage **at = &ks->garbage;
+    while (*at != g) at = &(*at)->next;
+    *at = g->next;
+    mem_free(g);
+}
+
+// Frees garbage until `budget` items, buckets or slices are done; returns what is left of it.
 static uint32_t collect_garbage(struct keyspace *ks, uint32_t budget)
 {
     while (ks->garbage && budget) {
         struct garbage *g = ks->garbage;
-        uint32_t freed = 0;
-        if (!dict_drain_bucket(&g->keys, free_visited, &freed)) {
-            ks->garbage = g->next;
-            dict_free(&g->keys);
-            mem_free(g);
-        }
+        uint32_t freed = 0, cost = g->type == TYPE_STRING ? 1 : SLICE_PARTS / 4;
+        if (drain_slice(ks, g, &freed)) garbage_remove(ks, g);
         stat_add(&ks->stats.garbage_freed, freed);
         stat_set(&ks->stats.garbage_pending, stat_get(&ks->stats.garbage_pending) - freed);
-        budget -= MIN(budget, freed + 1);
+        budget -= MIN(budget, freed + cost);
     }
     return budget;
 }
@@ -385,13 +483,15 @@ void keyspace_swap_dbs(struct keyspace *ks, uint32_t a, uint32_t b)
 {
     struct db *x = &ks->dbs[a], *y = &ks->dbs[b];
     struct dict keys = x->keys;
-    struct timewheel expires = x->expires;
+    struct timewheel expires = x->expires, field_expires = x->field_expires;
     uint64_t sum = x->expire_sum_s;
     x->keys = y->keys;
     x->expires = y->expires;
+    x->field_expires = y->field_expires;
     x->expire_sum_s = y->expire_sum_s;
     y->keys = keys;
     y->expires = expires;
+    y->field_expires = field_expires;
     y->expire_sum_s = sum;
     publish_counts(x);
     publish_counts(y);
@@ -406,16 +506,36 @@ static void publish_avg_ttl(struct db *db, int64_t now_ms)
     stat_set(&db->avg_ttl_ms, mean_ms > 0 ? (uint64_t)mean_ms : 0);
 }
 
-bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget, keyspace_expire_fn expire,
-                   void *arg)
+static void expire_entries(struct keyspace *ks, uint32_t index, int64_t now_ms, uint32_t *budget,
+                           const struct keyspace_due *due)
+{
+    struct db *db = &ks->dbs[index];
+    struct timewheel_node *node;
+    if (!db->expires.count) return;
+    while (*budget && (node = timewheel_due(&db->expires, now_ms, budget)))
+        due->entry(due->arg, index, (struct entry *)(node + 1));
+    publish_avg_ttl(db, now_ms);
+}
+
+static void expire_fields(struct keyspace *ks, uint32_t index, int64_t now_ms, uint32_t *budget,
+                          const struct keyspace_due *due)
+{
+    struct db *db = &ks->dbs[index];
+    struct timewheel_node *node;
+    if (!db->field_expires.count) return;
+    while (*budget && (node = timewheel_due(&db->field_expires, now_ms, budget))) {
+        uint32_t done = due->fields(due->arg, index, ((struct hash_wheel *)node)->owner, *budget);
+        *budget -= MIN(*budget, done);
+        ASSERT(done || !*budget);
+    }
+}
+
+bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
+                   const struct keyspace_due *due)
 {
     for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
-        struct db *db = &ks->dbs[i];
-        struct timewheel_node *due;
-        if (!db->expires.count) continue;
-        while (budget && (due = timewheel_due(&db->expires, now_ms, &budget)))
-            expire(arg, i, (struct entry *)(due + 1));
-        publish_avg_ttl(db, now_ms);
+        expire_entries(ks, i, now_ms, &budget, due);
+        expire_fields(ks, i, now_ms, &budget, due);
     }
     return collect_garbage(ks, budget) == 0;
 }
@@ -424,25 +544,39 @@ int64_t keyspace_next_cron_ms(const struct keyspace *ks)
 {
     if (ks->garbage) return 0;
     int64_t next = INT64_MAX;
-    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++)
-        if (ks->dbs[i].expires.count) next = MIN(next, timewheel_next_ms(&ks->dbs[i].expires));
+    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
+        const struct db *db = &ks->dbs[i];
+        if (db->expires.count) next = MIN(next, timewheel_next_ms(&db->expires));
+        if (db->field_expires.count) next = MIN(next, timewheel_next_ms(&db->field_expires));
+    }
     return next;
 }
+
+struct counts {
+    uint64_t with_ttl, with_fields;
+};
 
 static void validate_visit(void *item, void *arg)
 {
     const struct entry *e = item;
-    uint64_t *with_ttl = arg;
-    if (e->has_ttl) ++*with_ttl;
+    struct counts *counts = arg;
+    const struct hash_wheel *w = wheel_of(e);
+    if (e->has_ttl) counts->with_ttl++;
+    if (w && w->is_in) counts->with_fields++;
+    if (w && w->is_in) ASSERT(w->owner == e && w->node.at_ms <= hash_next_expiry(e->value));
     if (e->is_embedded) ASSERT(e->type == TYPE_STRING && e->encoding != ENC_INT);
+    if (e->type != TYPE_STRING) value_validate(e->type, e->value);
 }
 
 void db_validate(const struct db *db)
 {
-    uint64_t with_ttl = 0, cursor = 0;
+    struct counts counts = {0};
+    uint64_t cursor = 0;
     dict_validate(&db->keys);
     timewheel_validate(&db->expires);
-    do cursor = dict_scan(&db->keys, cursor, validate_visit, &with_ttl);
+    timewheel_validate(&db->field_expires);
+    do cursor = dict_scan(&db->keys, cursor, validate_visit, &counts);
     while (cursor);
-    ASSERT(with_ttl == db->expires.count);
+    ASSERT(counts.with_ttl == db->expires.count);
+    ASSERT(counts.with_fields == db->field_expires.count);
 }

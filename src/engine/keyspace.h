@@ -16,14 +16,16 @@
 
 struct db {
     struct dict keys;
-    struct timewheel expires;
+    struct timewheel expires;         // entries with an expiry
+    struct timewheel field_expires;   // hashes with expiring fields (struct hash_wheel)
+    struct keyspace *space;           // whose it is
     stat_u64 key_count, expire_count; // published for INFO and DBSIZE from other threads
     stat_u64 avg_ttl_ms;              // mean time to live, published by keyspace_cron
     uint64_t expire_sum_s;            // of all expiry times, in seconds
 };
 
 struct keyspace_stats {
-    stat_u64 hits, misses, expired, evicted, dirty;
+    stat_u64 hits, misses, expired, expired_fields, evicted, dirty;
     stat_u64 garbage_pending, garbage_freed; // objects (INFO lazyfree_*)
 };
 
@@ -34,7 +36,7 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
-    struct garbage *garbage;  // detached databases, freed in slices by keyspace_cron
+    struct garbage *garbage;  // what was detached to be freed in slices by keyspace_cron
 };
 
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
@@ -72,11 +74,15 @@ struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key,
 // `slack`: the value is likely to grow again, so leave room.
 struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size_t len,
                              bool has_slack, char **data);
+// Puts a value of another type than string at the key, whatever was there; consumes it.
+struct entry *db_set_value(struct db *db, struct entry *old, struct slice key, uint64_t hash,
+                           enum object_type type, struct value value, int64_t expire_at_ms);
+// The expiry of a hash's fields may have changed: has the wheel know.
+void db_fields_changed(struct db *db, struct entry *e);
 // expire_at_ms: Unix ms or EXPIRE_NONE.
 struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms);
+// Of a value of many parts most is freed later, in slices; so also wherever a value is replaced.
 void db_delete(struct db *db, struct entry *e, uint64_t hash);
-// As db_delete, but what is big is freed later, in slices.
-void db_unlink(struct keyspace *ks, struct db *db, struct entry *e, uint64_t hash);
 // Takes the value (and the expiry) of `from` out of its database and puts it at `key`, which does
 // not exist in `to`.
 struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash, struct db *to_db,
@@ -94,10 +100,17 @@ void db_validate(const struct db *db);
 
 // --- housekeeping ------------------------------------------------------------------------------
 
-// Calls `expire(arg, db_index, entry)` for due entries (which must delete them) and frees garbage,
-// at most `budget` steps in all. True if it stopped because of the budget: call again soon.
-typedef void (*keyspace_expire_fn)(void *arg, uint32_t db_index, struct entry *e);
-bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget, keyspace_expire_fn expire,
-                   void *arg);
+struct keyspace_due {
+    // The entry is due; must delete it.
+    void (*entry)(void *arg, uint32_t db_index, struct entry *e);
+    // Fields of this hash are due; must take some of them out (at most `budget`) and return how
+    // many.
+    uint32_t (*fields)(void *arg, uint32_t db_index, struct entry *e, uint32_t budget);
+    void *arg;
+};
+// Has `due` told what is due, and frees garbage, at most `budget` steps in all. True if it stopped
+// because of the budget: call again soon.
+bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
+                   const struct keyspace_due *due);
 // When keyspace_cron next has work to do: Unix ms, 0 for now, INT64_MAX for never.
 int64_t keyspace_next_cron_ms(const struct keyspace *ks);

@@ -4,26 +4,13 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-const char *object_type_name(enum object_type type)
-{
-    static const char *const names[] = {"string", "list", "set", "zset", "hash", "stream"};
-    return names[type];
-}
-
-const char *object_encoding_name(enum object_encoding enc)
-{
-    static const char *const names[] = {"raw",    "int",       "embstr",   "hashtable", "listpack",
-                                        "intset", "quicklist", "skiplist", "stream"};
-    return names[enc];
-}
-
 size_t entry_memory_bytes(const struct entry *e)
 {
     const char *start = (const char *)e - (e->has_ttl ? sizeof(struct timewheel_node) : 0);
     size_t bytes = mem_usable_bytes(start);
     if (e->has_ttl) bytes += sizeof(struct timewheel_node *); // its place in the wheel
-    if (e->type == TYPE_STRING && !e->is_embedded && e->encoding != ENC_INT)
-        bytes += mem_usable_bytes(e->blob);
+    if (entry_has_blob(e)) bytes += mem_usable_bytes(e->blob);
+    if (e->type != TYPE_STRING) bytes += value_memory_bytes(e->type, e->value);
     // Its share of the table: a slot and the part of the bucket that is empty.
     return bytes + 12;
 }

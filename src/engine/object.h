@@ -16,21 +16,7 @@
 #include "base/num.h"
 #include "base/slice.h"
 #include "ds/timewheel.h"
-
-enum object_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM };
-
-// What OBJECT ENCODING says; the layout behind a name is the type's own business.
-enum object_encoding {
-    ENC_RAW,
-    ENC_INT,
-    ENC_EMBSTR,
-    ENC_HASHTABLE,
-    ENC_LISTPACK,
-    ENC_INTSET,
-    ENC_QUICKLIST,
-    ENC_SKIPLIST,
-    ENC_STREAM,
-};
+#include "types/value.h"
 
 #define KEY_MAX_BYTES    ((1u << 29) - 1) // key_len has 29 bits
 #define EMBSTR_MAX_BYTES 44               // longer strings are "raw" to OBJECT ENCODING
@@ -44,13 +30,13 @@ struct entry {
     uint32_t is_embedded : 1; // string value follows the key
     uint32_t spare : 1;
     uint32_t type : 4;
-    uint32_t encoding : 4;
-    uint32_t lru : 24; // seconds of the LRU clock, or LFU counter and minutes
+    uint32_t encoding : 4; // strings; of other types it stands in `value`
+    uint32_t lru : 24;     // seconds of the LRU clock, or LFU counter and minutes
     union {
         uint32_t embedded_len; // strings, is_embedded
         int64_t integer;       // strings, ENC_INT
         struct blob *blob;     // other strings
-        void *object;          // other types
+        struct value value;    // other types
     };
     char key[];
 };
@@ -87,8 +73,17 @@ static inline size_t entry_string_len(const struct entry *e)
     return e->blob->len;
 }
 
-const char *object_type_name(enum object_type type);        // "string", "list" …
-const char *object_encoding_name(enum object_encoding enc); // "int", "embstr" …
+// Is the string's value in a blob of its own?
+static inline bool entry_has_blob(const struct entry *e)
+{
+    return e->type == TYPE_STRING && !e->is_embedded && e->encoding != ENC_INT;
+}
+
+static inline enum object_encoding entry_encoding(const struct entry *e)
+{
+    return e->type == TYPE_STRING ? (enum object_encoding)e->encoding : value_encoding(e->value);
+}
+
 // Bytes that the entry occupies with everything that hangs on it, as MEMORY USAGE counts.
 size_t entry_memory_bytes(const struct entry *e);
 

@@ -85,17 +85,17 @@ static void set_default_data(struct settings *s)
     s->lfu_log_factor = 10;
     s->lfu_decay_time = 1;
     s->active_expire_effort = 1;
-    s->hash_max_listpack_entries = 512;
-    s->hash_max_listpack_value = 64;
-    s->list_max_listpack_size = -2;
-    s->set_max_intset_entries = 512;
-    s->set_max_listpack_entries = 128;
-    s->set_max_listpack_value = 64;
-    s->zset_max_listpack_entries = 128;
-    s->zset_max_listpack_value = 64;
-    s->hll_sparse_max_bytes = 3000;
-    s->stream_node_max_bytes = 4096;
-    s->stream_node_max_entries = 100;
+    s->limits.hash_max_listpack_entries = 512;
+    s->limits.hash_max_listpack_value = 64;
+    s->limits.list_max_listpack_size = -2;
+    s->limits.set_max_intset_entries = 512;
+    s->limits.set_max_listpack_entries = 128;
+    s->limits.set_max_listpack_value = 64;
+    s->limits.zset_max_listpack_entries = 128;
+    s->limits.zset_max_listpack_value = 64;
+    s->limits.hll_sparse_max_bytes = 3000;
+    s->limits.stream_node_max_bytes = 4096;
+    s->limits.stream_node_max_entries = 100;
 }
 
 static void set_default_durability(struct settings *s)

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "types/value.h"
+
 #define SETTINGS_BIND_MAX        16 // addresses that bind accepts, as in Redis
 #define SETTINGS_SAVE_MAX        64 // save points; more make no sense
 #define SETTINGS_PERCENTILES_MAX 32 // of latency-tracking-info-percentiles
@@ -131,17 +133,7 @@ struct settings {
     int64_t busy_reply_threshold; // milliseconds a script may run before others are answered BUSY
 
     // --- encodings ---
-    int64_t hash_max_listpack_entries;
-    uint64_t hash_max_listpack_value;
-    int64_t list_max_listpack_size; // entries, or -1 … -5: 4, 8, 16, 32, 64 KB a node
-    int64_t list_compress_depth;
-    int64_t set_max_intset_entries, set_max_listpack_entries;
-    uint64_t set_max_listpack_value;
-    int64_t zset_max_listpack_entries;
-    uint64_t zset_max_listpack_value;
-    uint64_t hll_sparse_max_bytes;
-    uint64_t stream_node_max_bytes;
-    int64_t stream_node_max_entries;
+    struct value_limits limits;
     int64_t sanitize_dump_payload; // enum sanitize_payload
 
     // --- durability (nothing reads these yet) ---

@@ -11,6 +11,8 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "types/hash.h"
+#include "types/set.h"
 
 #define NOW      INT64_C(1700000000000)
 #define DBS      2
@@ -303,10 +305,7 @@ static void delete_key(struct model *m, int d, int k)
 {
     struct entry *e = find(m, d, k);
     if (!e) return;
-    if (below(m, 2))
-        db_delete(&m->space.dbs[d], e, hash_bytes(m->keys[k]));
-    else
-        db_unlink(&m->space, &m->space.dbs[d], e, hash_bytes(m->keys[k]));
+    db_delete(&m->space.dbs[d], e, hash_bytes(m->keys[k]));
     forget(&m->want[d][k]);
 }
 
@@ -363,14 +362,21 @@ static void expire_one(void *arg, uint32_t d, struct entry *e)
     HOLDS(k < KEYS_MAX && m->want[d][k].value && m->want[d][k].expire_at_ms <= m->now_ms);
     HOLDS(find(m, (int)d, k) == e);
     forget(&m->want[d][k]);
-    db_unlink(&m->space, &m->space.dbs[d], e, hash_bytes(m->keys[k]));
+    db_delete(&m->space.dbs[d], e, hash_bytes(m->keys[k]));
+}
+
+static bool cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
+                 void (*entry)(void *arg, uint32_t d, struct entry *e), void *arg)
+{
+    struct keyspace_due due = {.entry = entry, .arg = arg};
+    return keyspace_cron(ks, now_ms, budget, &due);
 }
 
 static void turn(struct model *m)
 {
     uint32_t budget = below(m, 2) ? PLENTY : 1 + (uint32_t)below(m, 4);
     m->now_ms += (int64_t)below(m, 100) * (below(m, 2) ? 1 : 100000);
-    bool has_more = keyspace_cron(&m->space, m->now_ms, budget, expire_one, m);
+    bool has_more = cron(&m->space, m->now_ms, budget, expire_one, m);
     HOLDS(!has_more || budget != PLENTY);
     if (has_more) return;
     HOLDS(!m->space.garbage && stat_get(&m->space.stats.garbage_pending) == 0);
@@ -515,9 +521,9 @@ Test(keyspace, cron_expires_no_more_than_its_budget_and_says_that_there_is_more)
     void *arg[] = {&ks, &expired};
     keyspace_init(&ks, 0, 2, 1, NOW);
     put_many(&ks, 1, COUNT, NOW + 1000);
-    keyspace_cron(&ks, NOW + 999, BUDGET, count_and_delete, arg);
+    cron(&ks, NOW + 999, BUDGET, count_and_delete, arg);
     cr_assert_eq(expired, 0);
-    while (keyspace_cron(&ks, NOW + 1000, BUDGET, count_and_delete, arg)) {
+    while (cron(&ks, NOW + 1000, BUDGET, count_and_delete, arg)) {
         cr_assert_leq(expired - before, BUDGET);
         before = expired;
         cr_assert_lt(++turns, COUNT); // each gets on
@@ -547,7 +553,7 @@ Test(keyspace, what_was_flushed_is_freed_in_slices)
     bool has_more = true;
     while (has_more) {
         cr_assert_eq(stat_get(&ks.stats.garbage_pending), 2 * COUNT - before);
-        has_more = keyspace_cron(&ks, NOW, BUDGET, count_and_delete, arg);
+        has_more = cron(&ks, NOW, BUDGET, count_and_delete, arg);
         uint64_t freed = stat_get(&ks.stats.garbage_freed);
         cr_assert_lt(freed - before, BUDGET + BUCKET);
         before = freed;
@@ -571,9 +577,9 @@ Test(keyspace, nothing_expires_by_itself_while_that_is_off)
     put_many(&ks, 0, 10, NOW + 1);
     ks.is_active_expire_on = false;
     cr_assert_eq(keyspace_next_cron_ms(&ks), INT64_MAX);
-    cr_assert(!keyspace_cron(&ks, NOW + 1000, PLENTY, count_and_delete, arg) && expired == 0);
+    cr_assert(!cron(&ks, NOW + 1000, PLENTY, count_and_delete, arg) && expired == 0);
     ks.is_active_expire_on = true;
-    cr_assert(!keyspace_cron(&ks, NOW + 1000, PLENTY, count_and_delete, arg) && expired == 10);
+    cr_assert(!cron(&ks, NOW + 1000, PLENTY, count_and_delete, arg) && expired == 10);
     keyspace_free(&ks);
 }
 
@@ -584,7 +590,142 @@ Test(keyspace, the_mean_time_to_live_is_published)
     put(&ks, 0, SLICE("a"), SLICE("v"), NOW + 10000);
     put(&ks, 0, SLICE("b"), SLICE("v"), NOW + 30000);
     put(&ks, 0, SLICE("c"), SLICE("v"), EXPIRE_NONE);
-    keyspace_cron(&ks, NOW, PLENTY, count_and_delete, NULL);
+    cron(&ks, NOW, PLENTY, count_and_delete, NULL);
     cr_assert_eq(stat_get(&ks.dbs[0].avg_ttl_ms), 20000);
+    keyspace_free(&ks);
+}
+
+// --- values of other types -----------------------------------------------------------------------
+
+static struct value set_of_numbers(uint32_t count)
+{
+    struct value v = set_new();
+    struct value_limits limits = {.set_max_intset_entries = 10};
+    char text[NUM_I64_TEXT];
+    for (uint32_t i = 0; i < count; i++)
+        set_add(&v, (struct slice){text, num_format_i64(text, i)}, &limits);
+    return v;
+}
+
+static struct entry *put_value(struct keyspace *ks, int d, struct slice key, enum object_type type,
+                               struct value v)
+{
+    uint64_t hash = hash_bytes(key);
+    struct db *db = &ks->dbs[d];
+    return db_set_value(db, db_find(db, key, hash), key, hash, type, v, EXPIRE_NONE);
+}
+
+Test(keyspace, a_value_of_many_parts_is_freed_in_slices_however_it_goes)
+{
+    enum { COUNT = 20000, BUDGET = 100, WAYS = 4 };
+    struct slice key = SLICE("big");
+    struct keyspace ks;
+    keyspace_init(&ks, 0, 1, 1, NOW);
+    for (int way = 0; way < WAYS; way++) {
+        uint32_t turns = 0;
+        size_t before = mem_used_bytes();
+        struct entry *e = put_value(&ks, 0, key, TYPE_SET, set_of_numbers(COUNT));
+        if (way == 0) db_delete(&ks.dbs[0], e, hash_bytes(key));
+        if (way == 1) put(&ks, 0, key, SLICE("v"), EXPIRE_NONE);
+        if (way == 2) put_value(&ks, 0, key, TYPE_SET, set_of_numbers(1));
+        if (way == 3) db_flush(&ks, &ks.dbs[0], 0);
+        cr_assert_eq(stat_get(&ks.stats.garbage_pending), 1);
+        cr_assert_eq(keyspace_next_cron_ms(&ks), 0);
+        while (cron(&ks, NOW, BUDGET, count_and_delete, NULL)) turns++;
+        cr_assert_gt(turns, 20, "way %d: %u turns", way, turns);
+        cr_assert(!ks.garbage && stat_get(&ks.stats.garbage_pending) == 0);
+        cr_assert_lt(mem_used_bytes(), before + 4096);
+        db_validate(&ks.dbs[0]);
+    }
+    keyspace_free(&ks);
+}
+
+Test(keyspace, small_values_are_freed_at_once)
+{
+    struct slice key = SLICE("small");
+    struct keyspace ks;
+    keyspace_init(&ks, 0, 1, 1, NOW);
+    struct entry *e = put_value(&ks, 0, key, TYPE_SET, set_of_numbers(5));
+    db_delete(&ks.dbs[0], e, hash_bytes(key));
+    cr_assert(!ks.garbage);
+    keyspace_free(&ks);
+}
+
+Test(keyspace, a_copy_has_a_value_of_its_own)
+{
+    struct slice from = SLICE("from"), to = SLICE("to");
+    struct keyspace ks;
+    keyspace_init(&ks, 0, 2, 1, NOW);
+    struct entry *e = put_value(&ks, 0, from, TYPE_SET, set_of_numbers(100));
+    struct entry *copy = db_copy(e, &ks.dbs[1], to, hash_bytes(to));
+    set_remove(&e->value, SLICE("7"));
+    cr_assert(set_len(e->value) == 99 && set_len(copy->value) == 100);
+    cr_assert(set_has(copy->value, SLICE("7")));
+    keyspace_free(&ks);
+}
+
+// Tells fields that are due as engine/engine.c does.
+static uint32_t expire_fields(void *arg, uint32_t d, struct entry *e, uint32_t budget)
+{
+    struct keyspace *ks = ((void **)arg)[0];
+    uint32_t *count = ((void **)arg)[1];
+    uint32_t done = hash_expire_due(&e->value, NOW + 1000, budget, NULL, NULL);
+    db_fields_changed(&ks->dbs[d], e);
+    *count += done;
+    return done;
+}
+
+static struct entry *put_expiring_hash(struct keyspace *ks, int d, struct slice key,
+                                       uint32_t fields)
+{
+    struct value_limits limits = {.hash_max_listpack_entries = 8, .hash_max_listpack_value = 64};
+    struct value v = hash_new();
+    char text[NUM_I64_TEXT];
+    for (uint32_t i = 0; i < fields; i++) {
+        struct slice field = {text, num_format_i64(text, i)};
+        hash_set(&v, field, field, NOW, &limits);
+        hash_set_expiry(&v, field, NOW + 1000);
+    }
+    return put_value(ks, d, key, TYPE_HASH, v);
+}
+
+Test(keyspace, fields_are_told_when_they_are_due_wherever_their_hash_went)
+{
+    struct keyspace ks;
+    uint32_t expired = 0;
+    struct slice a = SLICE("a"), b = SLICE("b"), c = SLICE("c"), d = SLICE("d");
+    struct keyspace_due due = {.fields = expire_fields, .arg = (void *[]){&ks, &expired}};
+    keyspace_init(&ks, 0, 3, 1, NOW);
+    struct entry *e = put_expiring_hash(&ks, 0, a, 5);
+    db_copy(e, &ks.dbs[1], b, hash_bytes(b));
+    e = db_move(&ks.dbs[0], e, hash_bytes(a), &ks.dbs[1], c, hash_bytes(c));
+    e = db_set_expire(&ks.dbs[1], e, hash_bytes(c), NOW + 5000); // the entry moves
+    put_expiring_hash(&ks, 1, d, 100);                           // a table
+    keyspace_swap_dbs(&ks, 1, 2);
+    for (int i = 0; i < 3; i++) db_validate(&ks.dbs[i]);
+    cr_assert_eq(ks.dbs[2].field_expires.count, 3);
+    cr_assert(!keyspace_cron(&ks, NOW + 999, PLENTY, &due) && expired == 0);
+    cr_assert_leq(keyspace_next_cron_ms(&ks), NOW + 1000);
+    while (keyspace_cron(&ks, NOW + 1000, 7, &due)) db_validate(&ks.dbs[2]);
+    cr_assert_eq(expired, 110);
+    cr_assert_eq(ks.dbs[2].field_expires.count, 0);
+    keyspace_free(&ks);
+}
+
+Test(keyspace, hashes_with_expiring_fields_leave_the_wheel_when_they_go)
+{
+    struct keyspace ks;
+    struct slice a = SLICE("a"), b = SLICE("b"), c = SLICE("c");
+    keyspace_init(&ks, 0, 1, 1, NOW);
+    db_delete(&ks.dbs[0], put_expiring_hash(&ks, 0, a, 5), hash_bytes(a));
+    put_expiring_hash(&ks, 0, b, 200);
+    put(&ks, 0, b, SLICE("a string now"), EXPIRE_NONE);
+    cr_assert_eq(ks.dbs[0].field_expires.count, 0);
+    put_expiring_hash(&ks, 0, c, 5);
+    put_expiring_hash(&ks, 0, c, 200);
+    cr_assert_eq(ks.dbs[0].field_expires.count, 1);
+    db_validate(&ks.dbs[0]);
+    db_flush(&ks, &ks.dbs[0], 0);
+    cr_assert_eq(ks.dbs[0].field_expires.count, 0);
     keyspace_free(&ks);
 }
