@@ -260,7 +260,8 @@ static void lcs(struct ctx *ctx)
 // clang-format off
 const struct command commands_lcs[] = {
     {.name = "lcs", .handler = lcs, .arity = -3, .flags = CMD_READONLY, .acl = ACL_STRING,
-     .keys = {KEYS(1, 2, 1, KEY_RO | KEY_ACCESS)}, .group = "string", .since = "7.0.0",
+     .span = SPAN_GATHER, .keys = {KEYS(1, 2, 1, KEY_RO | KEY_ACCESS)}, .group = "string",
+     .since = "7.0.0",
      .complexity = "O(N*M) with N and M the lengths of the two strings, 64 steps at a time",
      .summary = "Finds the longest common subsequence of two strings.",
      .args = "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]"},

@@ -19,7 +19,8 @@ static bool has_one_key(const struct command *c)
 {
     const struct key_spec *k = &c->keys[0];
     return k->flags && !k->keyword && !k->is_keynum && k->last == 0 && !c->keys[1].flags &&
-           !c->get_keys && !(k->flags & KEY_NOT_KEY);
+           (!c->get_keys || (k->flags & KEY_VARIABLE_FLAGS)) && // those only tell the flags
+           !(k->flags & KEY_NOT_KEY);
 }
 
 static void set_first_key(struct piece *p, struct slice key)
@@ -65,13 +66,13 @@ static void route_many_keys(const struct engine *e, uint32_t home, struct call *
         call->shard = home;
         return;
     }
+    enum command_span span = command_span_of(p->cmd, p->argc, p->argv);
     set_first_key(p, p->argv[positions[0]]);
-    call->route = ROUTE_ONE;
+    call->route = span == SPAN_MEET_ALL ? ROUTE_MEETING : ROUTE_ONE;
     call->shard = engine_shard_of(e, p->argv[positions[0]]);
     for (int i = 1; i < count && call->route == ROUTE_ONE; i++)
         if (engine_shard_of(e, p->argv[positions[i]]) != call->shard)
-            call->route = p->cmd->span == SPAN_KEYS || p->cmd->span == SPAN_MEET_ALL ? ROUTE_MEETING
-                                                                                     : ROUTE_SPLIT;
+            call->route = span == SPAN_KEYS ? ROUTE_MEETING : ROUTE_SPLIT;
     if (positions != few) mem_free(positions);
 }
 
@@ -113,12 +114,17 @@ static void set_add_keys(const struct engine *e, const struct piece *p, struct s
     if (positions != few) mem_free(positions);
 }
 
+static bool concerns_its_keys(const struct piece *p)
+{
+    return command_has_keys(p->cmd) && command_span_of(p->cmd, p->argc, p->argv) != SPAN_MEET_ALL;
+}
+
 static void set_add_call(const struct engine *e, const struct call *call, struct shard_set *set)
 {
     if (call->route == ROUTE_HOME) return;
     if (call->route == ROUTE_ONE)
         set->has[call->shard] = true;
-    else if (command_has_keys(call->piece.cmd))
+    else if (concerns_its_keys(&call->piece))
         set_add_keys(e, &call->piece, set);
     else
         for (uint32_t i = 0; i < e->shard_count; i++) set->has[i] = true;

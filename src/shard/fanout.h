@@ -11,8 +11,8 @@ enum route {
     ROUTE_HOME,  // keyless and quick, or refused: answered at home, at once
     ROUTE_QUIET, // at home, but only when the connection has nothing in flight: it reads or changes
                  // the session, or looks at what earlier commands left behind
-    ROUTE_ONE,     // runs whole on one shard
-    ROUTE_SPLIT,   // in parts on several shards that need not wait for each other
+    ROUTE_ONE,   // runs whole on one shard
+    ROUTE_SPLIT, // in parts on several shards that need not wait for each other
     ROUTE_MEETING, // several shards must meet
 };
 

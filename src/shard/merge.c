@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "engine/settings.h"
+#include "shard/gather.h"
 
 // --- reading a part's replies one after the other ------------------------------------------------
 
@@ -134,6 +135,10 @@ static void merge_texts(struct reply *out, const struct request *r, const struct
 
 static void merge_portions(struct ctx *ctx, const struct request *r, struct portion *portions)
 {
+    if (r->whole.cmd->span == SPAN_GATHER) {
+        gather_run(ctx, r);
+        return;
+    }
     const struct portion *error = first_error(portions, r->piece_count);
     if (error) {
         error->text[error->end - error->text - 2] = '\0';

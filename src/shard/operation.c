@@ -2,6 +2,7 @@
 #include "shard/operation.h"
 
 #include "base/mem.h"
+#include "shard/gather.h"
 
 #define SPARE_BLOCKS_MAX 256 // blocks a shard keeps: 2 MiB
 
@@ -70,7 +71,10 @@ void *operation_alloc(struct operation_pool *pool, struct operation *op, size_t 
 
 void operation_free(struct operation_pool *pool, struct operation *op)
 {
-    for (uint32_t i = 0; i < op->part_count; i++) reply_free(&op->parts[i].reply);
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        for (struct piece *p = op->parts[i].first; p; p = p->next) gather_free(p->gathered);
+        reply_free(&op->parts[i].reply);
+    }
     reply_free(&op->local);
     struct operation_block *b = op->blocks, *next;
     for (; b; b = next) {

@@ -34,9 +34,11 @@ struct piece {
     uint32_t ctx_flags;    // beside those of the operation
     const char *first_key; // see struct ctx
     uint64_t first_hash;
-    size_t reply_bytes; // out: length of its reply within the part's
-    uint64_t ticks;     // out: how long it took
-    struct piece *next; // in the same part
+    uint64_t member_hash;      // of the argument cmd->member, once it was computed
+    size_t reply_bytes;        // out: length of its reply within the part's
+    uint64_t ticks;            // out: how long it took
+    struct keyspace *gathered; // out, SPAN_GATHER: copies of its keys' values (gather.h); owned
+    struct piece *next;        // in the same part
 };
 
 struct part {
