@@ -10,6 +10,7 @@
 const struct command *const commands_all[] = {
     commands_string,
     commands_lcs,
+    commands_list,
     commands_keys,
     commands_expire,
     commands_scan,

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "commands/list_pop.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "engine/settings.h"
+#include "types/list.h"
+
+bool list_pop_side(struct ctx *ctx, int arg, bool *at_head)
+{
+    *at_head = ctx_arg_is(ctx, arg, "LEFT");
+    if (*at_head || ctx_arg_is(ctx, arg, "RIGHT")) return true;
+    reply_error(ctx->reply, ERR_SYNTAX);
+    return false;
+}
+
+static const char *pop_event(bool at_head)
+{
+    return at_head ? "lpop" : "rpop";
+}
+
+void list_pop_reply(struct ctx *ctx, struct slice key, struct entry *e, bool at_head,
+                    uint64_t count, bool is_bare)
+{
+    const struct value_limits *limits = &ctx->settings->limits;
+    struct list_iter it;
+    struct item i;
+    uint64_t len = list_len(e->value);
+    count = MIN(count, len);
+    if (!is_bare) reply_array(ctx->reply, count);
+    list_iter_init(&it, e->value, at_head ? 0 : -1, !at_head);
+    for (uint64_t n = 0; n < count && list_iter_next(&it, &i); n++)
+        list_pop_reply_item(ctx->reply, &i);
+    if (count == 1)
+        list_pop(&e->value, at_head, limits);
+    else if (count < len) // a list that is all taken is deleted as it is
+        list_remove_range(&e->value, at_head ? 0 : len - count, count, limits);
+    ctx_commit_removal(ctx, key, e, EVENT_LIST, pop_event(at_head), count == len);
+}
+
+bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t count)
+{
+    for (int i = first; i < first + n; i++) {
+        struct slice key = ctx->argv[i];
+        struct entry *e;
+        if (!ctx_write_as(ctx, key, TYPE_LIST, &e)) return true;
+        if (!e) continue;
+        reply_array(ctx->reply, 2);
+        reply_bulk(ctx->reply, key);
+        list_pop_reply(ctx, key, e, at_head, count, false);
+        return true;
+    }
+    return false;
+}
+
+// The element is read where it is, and pushed from there unless that is the list that changes.
+bool list_pop_push(struct ctx *ctx, struct slice from, bool from_head, struct slice to,
+                   bool to_head)
+{
+    const struct value_limits *limits = &ctx->settings->limits;
+    char scratch[NUM_I64_TEXT], *copy = NULL;
+    struct list_iter it;
+    struct entry *e, *target;
+    struct item item = {0};
+    if (!ctx_write_as(ctx, from, TYPE_LIST, &e)) return true;
+    if (!e) return false;
+    if (!ctx_write_as(ctx, to, TYPE_LIST, &target)) return true;
+    bool is_one_list = e == target;
+    if (!target) {
+        target = ctx_set_value(ctx, to, NULL, TYPE_LIST, list_new(), EXPIRE_NONE);
+        e = ctx_peek(ctx, from); // a new key may have moved it
+    }
+
+    list_get(&it, e->value, from_head ? 0 : -1, &item);
+    struct slice element = item_slice(&item, scratch);
+    reply_bulk(ctx->reply, element);
+    if (is_one_list) {
+        element.ptr = copy = mem_strndup(element.ptr, element.len);
+        list_pop(&e->value, from_head, limits);
+    }
+    list_push(&target->value, to_head, element, limits);
+    if (!is_one_list) list_pop(&e->value, from_head, limits);
+    mem_free(copy);
+    ctx_commit(ctx, to, EVENT_LIST, to_head ? "lpush" : "rpush");
+    ctx_commit_removal(ctx, from, e, EVENT_LIST, pop_event(from_head), list_len(e->value) == 0);
+    return true;
+}
