@@ -116,46 +116,99 @@ bool scan_cursor_is_start(struct slice cursor)
     return parse_cursor(cursor, &n) && n == 0;
 }
 
-struct scan_options {
-    int64_t count;
-    struct slice pattern, type; // ptr NULL: not given
-};
-
-static bool parse_options(struct ctx *ctx, struct scan_options *o)
+static bool parse_cursor_arg(struct ctx *ctx, int arg, uint64_t *out)
 {
-    *o = (struct scan_options){.count = 10};
-    for (int i = 2; i < ctx->argc; i += 2) {
-        bool has_value = i + 1 < ctx->argc;
-        if (has_value && ctx_arg_is(ctx, i, "COUNT")) {
-            if (!ctx_arg_i64(ctx, i + 1, &o->count, NULL)) return false;
-            if (o->count >= 1) continue;
-        } else if (has_value && ctx_arg_is(ctx, i, "MATCH")) {
-            o->pattern = ctx->argv[i + 1];
-            continue;
-        } else if (has_value && ctx_arg_is(ctx, i, "TYPE")) {
-            o->type = ctx->argv[i + 1];
-            continue;
-        }
-        reply_error(ctx->reply, ERR_SYNTAX);
+    if (parse_cursor(ctx->argv[arg], out)) return true;
+    reply_error(ctx->reply, ERR_INVALID_CURSOR);
+    return false;
+}
+
+// Reads the option at *arg and what belongs to it, *arg being the last argument of it then. False
+// if there is no such option, or (*is_replied) its value does not fit.
+static bool parse_option(struct ctx *ctx, bool is_of_key, int *arg, struct scan_options *o,
+                         bool *is_replied)
+{
+    int i = *arg;
+    if (is_of_key && ctx_arg_is(ctx, i, "NOVALUES")) {
+        o->has_novalues = ctx->cmd->acl & ACL_HASH;
+        *is_replied = !o->has_novalues;
+        if (*is_replied) reply_error(ctx->reply, "ERR NOVALUES option can only be used in HSCAN");
+        return o->has_novalues;
+    }
+    if (i + 1 == ctx->argc) return false;
+    *arg = i + 1;
+    if (ctx_arg_is(ctx, i, "COUNT")) {
+        *is_replied = !ctx_arg_i64(ctx, i + 1, &o->count, NULL);
+        return !*is_replied && o->count >= 1;
+    }
+    if (ctx_arg_is(ctx, i, "MATCH"))
+        o->pattern = ctx->argv[i + 1];
+    else if (!is_of_key && ctx_arg_is(ctx, i, "TYPE"))
+        o->type = ctx->argv[i + 1];
+    else
+        return false;
+    return true;
+}
+
+// Reads the options that stand behind the cursor.
+static bool parse_options(struct ctx *ctx, int cursor_arg, struct scan_options *o)
+{
+    for (int i = cursor_arg + 1; i < ctx->argc; i++) {
+        bool is_replied = false;
+        if (parse_option(ctx, cursor_arg > 1, &i, o, &is_replied)) continue;
+        if (!is_replied) reply_error(ctx->reply, ERR_SYNTAX);
         return false;
     }
     if (o->pattern.ptr && slice_eq(o->pattern, SLICE("*"))) o->pattern.ptr = NULL;
     return true;
 }
 
+bool scan_options_parse(struct ctx *ctx, int first_arg, struct scan_options *o)
+{
+    *o = (struct scan_options){.count = 10};
+    return parse_cursor_arg(ctx, first_arg, &o->cursor) && parse_options(ctx, first_arg, o);
+}
+
+bool scan_begin(struct ctx *ctx, enum object_type type, struct scan_options *o, struct entry **e)
+{
+    *o = (struct scan_options){.count = 10};
+    if (!parse_cursor_arg(ctx, 2, &o->cursor)) return false;
+    if (!ctx_read_as(ctx, ctx->argv[1], type, e)) return false;
+    if (*e) return parse_options(ctx, 2, o);
+    scan_reply_cursor(ctx, 0);
+    reply_array(ctx->reply, 0);
+    return false;
+}
+
+bool scan_matches(const struct scan_options *o, struct slice name)
+{
+    return !o->pattern.ptr || glob_match(o->pattern, name);
+}
+
+uint64_t scan_max_buckets(const struct scan_options *o)
+{
+    uint64_t count = (uint64_t)o->count;
+    return MIN(count, UINT64_MAX / SCAN_BUCKETS_PER_COUNT) * SCAN_BUCKETS_PER_COUNT;
+}
+
+void scan_reply_cursor(struct ctx *ctx, uint64_t next_cursor)
+{
+    char text[NUM_I64_TEXT];
+    reply_array(ctx->reply, 2);
+    reply_bulk(ctx->reply, (struct slice){text, num_format_u64(text, next_cursor)});
+}
+
 static bool is_wanted(const struct entry *e, const struct scan_options *o)
 {
-    return (!o->pattern.ptr || glob_match(o->pattern, entry_key(e))) &&
+    return scan_matches(o, entry_key(e)) &&
            (!o->type.ptr || slice_is(o->type, object_type_name(e->type)));
 }
 
 static void reply_page(struct ctx *ctx, const struct page *page, const struct scan_options *o,
                        uint64_t next_cursor)
 {
-    char text[NUM_I64_TEXT];
     size_t n = 0;
-    reply_array(ctx->reply, 2);
-    reply_bulk(ctx->reply, (struct slice){text, num_format_u64(text, next_cursor)});
+    scan_reply_cursor(ctx, next_cursor);
     struct reply_mark mark = reply_open(ctx->reply);
     for (size_t i = 0; i < page_len(page); i++) {
         const struct entry *e = page_at(page, i);
@@ -167,13 +220,13 @@ static void reply_page(struct ctx *ctx, const struct page *page, const struct sc
 }
 
 // Fills the page from the cursor on; returns the next cursor.
-static uint64_t scan_from(struct ctx *ctx, uint64_t cursor, uint64_t count, struct page *page)
+static uint64_t scan_from(struct ctx *ctx, const struct scan_options *o, struct page *page)
 {
+    uint64_t cursor = o->cursor, count = (uint64_t)o->count, buckets = scan_max_buckets(o);
     bool is_one = ctx->space_count == 1;
     uint32_t shards = ctx->engine->shard_count;
     uint32_t shard = is_one ? ctx->space->shard : (uint32_t)(cursor % shards);
     uint64_t place = cursor / shards;
-    uint64_t buckets = MIN(count, UINT64_MAX / SCAN_BUCKETS_PER_COUNT) * SCAN_BUCKETS_PER_COUNT;
     do {
         const struct keyspace *ks = is_one ? ctx->space : ctx->spaces[shard];
         place = page_fill(page, &ks->dbs[ctx->db], place, count, &buckets);
@@ -187,14 +240,8 @@ static void scan(struct ctx *ctx)
 {
     struct scan_options options;
     struct page page = {0};
-    uint64_t cursor;
-    if (!parse_cursor(ctx->argv[1], &cursor)) {
-        reply_error(ctx->reply, ERR_INVALID_CURSOR);
-        return;
-    }
-    if (!parse_options(ctx, &options)) return;
-    cursor = scan_from(ctx, cursor, (uint64_t)options.count, &page);
-    reply_page(ctx, &page, &options, cursor);
+    if (!scan_options_parse(ctx, 1, &options)) return;
+    reply_page(ctx, &page, &options, scan_from(ctx, &options, &page));
     for (size_t i = 0; i < page_len(&page); i++)
         if (is_expired(ctx, page_at(&page, i))) remove_expired(ctx, page_at(&page, i));
     buf_free(&page.entries);

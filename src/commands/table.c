@@ -11,6 +11,8 @@ const struct command *const commands_all[] = {
     commands_string,
     commands_lcs,
     commands_list,
+    commands_set,
+    commands_set_algebra,
     commands_keys,
     commands_expire,
     commands_scan,
