@@ -11,6 +11,8 @@ extern const struct command commands_lcs[];
 extern const struct command commands_list[];
 extern const struct command commands_set[];
 extern const struct command commands_set_algebra[];
+extern const struct command commands_hash[];
+extern const struct command commands_hash_expire[];
 extern const struct command commands_keys[];
 extern const struct command commands_expire[];
 extern const struct command commands_scan[];

@@ -13,6 +13,8 @@ const struct command *const commands_all[] = {
     commands_list,
     commands_set,
     commands_set_algebra,
+    commands_hash,
+    commands_hash_expire,
     commands_keys,
     commands_expire,
     commands_scan,
