@@ -19,6 +19,8 @@ extern const struct command commands_hyperloglog[];
 extern const struct command commands_keys[];
 extern const struct command commands_expire[];
 extern const struct command commands_scan[];
+extern const struct command commands_dump[];
+extern const struct command commands_sort[];
 extern const struct command commands_object[];
 extern const struct command commands_connection[];
 extern const struct command commands_client[];

@@ -21,6 +21,8 @@ const struct command *const commands_all[] = {
     commands_keys,
     commands_expire,
     commands_scan,
+    commands_dump,
+    commands_sort,
     commands_object,
     commands_connection,
     commands_client,
