@@ -240,16 +240,23 @@ static void take_piece(struct client *c, char *data, size_t len, struct ring_buf
     }
 }
 
+// Has the connection enough waiting while it may not go on? What waits may be the half of one long
+// request: then there is nothing to go on with, and the rest of it must come.
+static bool has_enough(const struct client *c)
+{
+    size_t waiting = c->query ? c->query->len - c->query_at : 0;
+    bool is_held_up = c->is_stalled || c->is_paused || !dispatch_has_room(c);
+    return is_held_up && waiting > CLIENT_QUERY_MAX;
+}
+
 // Reading stops while the connection may not go on and has enough waiting.
 static void check_back_pressure(struct client *c)
 {
     size_t waiting = c->query ? c->query->len - c->query_at : 0;
-    bool is_held_up = c->is_stalled || c->is_paused || !dispatch_has_room(c);
-    if (waiting > shard_settings(&c->worker->shard)->client_query_buffer_limit) {
+    if (waiting > shard_settings(&c->worker->shard)->client_query_buffer_limit)
         client_kill(c);
-    } else if (c->is_receiving && is_held_up && waiting > CLIENT_QUERY_MAX) {
+    else if (c->is_receiving && has_enough(c))
         ring_recv_stop(c->worker->shard.ring, &c->recv);
-    }
 }
 
 // The peer has finished; what it asked before is still answered.
@@ -266,8 +273,7 @@ void client_resume(struct client *c)
     if (!c->is_paused && !c->is_dead) consume_query(c);
     if (c->is_dead) return;
     check_back_pressure(c);
-    size_t waiting = c->query ? c->query->len - c->query_at : 0;
-    if (waiting <= CLIENT_QUERY_MAX) start_receiving(c);
+    if (!has_enough(c)) start_receiving(c);
     finish_input(c);
 }
 
@@ -302,8 +308,7 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
             move_or_stay(c);
             return;
         } else if (result == -ECANCELED && !c->is_dead) {
-            size_t waiting = c->query ? c->query->len - c->query_at : 0;
-            if (waiting <= CLIENT_QUERY_MAX) start_receiving(c);
+            if (!has_enough(c)) start_receiving(c);
         } else {
             client_kill(c);
         }
