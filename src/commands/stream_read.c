@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// stream_read: XREAD and XREADGROUP. First the arguments, then every stream's key, group and id are
+// looked at (read_prepare), then those are served that have something (read_serve): what blocks
+// until something arrives does the second part again.
+//
+// An id of XREADGROUP is either ">", what nobody in the group has got yet, or the place in the
+// consumer's own history behind which to repeat what is pending. As in Redis, ">" is known by the
+// greatest id there is, behind which nothing can be.
+#include "commands/stream_read.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "commands/families.h"
+#include "commands/stream_arg.h"
+
+// --- arguments -----------------------------------------------------------------------------------
+
+static bool parse_block(struct ctx *ctx, int arg, int64_t *block_ms)
+{
+    if (!ctx_arg_i64(ctx, arg, block_ms, "ERR timeout is not an integer or out of range"))
+        return false;
+    if (*block_ms < 0) return stream_fail(ctx, ERR_TIMEOUT_NEG);
+    return *block_ms <= INT64_MAX - ctx->now_ms || stream_fail(ctx, ERR_TIMEOUT_RANGE);
+}
+
+static bool only_with_group(struct ctx *ctx, const char *option)
+{
+    reply_errorf(ctx->reply,
+                 "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
+                 option);
+    return false;
+}
+
+// STREAMS at argument i: the rest are as many keys and ids.
+static bool parse_streams(struct ctx *ctx, int i, struct stream_read *r)
+{
+    r->first_key = i + 1;
+    r->count_streams = (ctx->argc - r->first_key) / 2;
+    if ((ctx->argc - r->first_key) % 2 == 0) return true;
+    reply_errorf(
+        ctx->reply,
+        "ERR Unbalanced '%s' list of streams: for each stream key an %s must be specified.",
+        ctx->cmd->full_name, r->is_group ? "ID or '>'" : "ID, '+', or '$'");
+    return false;
+}
+
+static bool parse_options(struct ctx *ctx, struct stream_read *r)
+{
+    for (int i = 1; i < ctx->argc && !r->first_key; i++) {
+        int more = ctx->argc - i - 1;
+        bool is_good = true;
+        if (more && ctx_arg_is(ctx, i, "block")) {
+            is_good = parse_block(ctx, ++i, &r->block_ms);
+        } else if (more && ctx_arg_is(ctx, i, "count")) {
+            is_good = ctx_arg_i64(ctx, ++i, &r->count, NULL);
+            if (r->count < 0) r->count = 0;
+        } else if (more && ctx_arg_is(ctx, i, "streams")) {
+            is_good = parse_streams(ctx, i, r);
+        } else if (more >= 2 && ctx_arg_is(ctx, i, "group")) {
+            is_good = r->is_group || only_with_group(ctx, "GROUP");
+            r->group_arg = i + 1;
+            i += 2;
+        } else if (ctx_arg_is(ctx, i, "noack")) {
+            is_good = r->is_group || only_with_group(ctx, "NOACK");
+            r->is_noack = true;
+        } else {
+            is_good = stream_fail(ctx, ERR_SYNTAX);
+        }
+        if (!is_good) return false;
+    }
+    if (!r->first_key) return stream_fail(ctx, ERR_SYNTAX);
+    if (r->is_group && !r->group_arg)
+        return stream_fail(ctx, "ERR Missing GROUP option for XREADGROUP");
+    return true;
+}
+
+// --- ids -----------------------------------------------------------------------------------------
+
+#define ERR_MEANINGLESS(id)                                                                        \
+    "ERR The " id " ID is meaningless in the context of XREADGROUP: you want to read the history " \
+    "of this consumer by specifying a proper ID, or use the > ID to get new messages. The " id     \
+    " ID would just return an empty result set."
+
+// Sets part->after from argument `arg`.
+static bool parse_after(struct ctx *ctx, int arg, const struct stream_read *r,
+                        struct stream_read_part *part)
+{
+    struct slice text = ctx->argv[arg];
+    part->after = STREAM_ID_MIN;
+    if (slice_eq(text, SLICE("$"))) {
+        if (r->is_group) return stream_fail(ctx, ERR_MEANINGLESS("$"));
+        if (part->stream) part->after = part->stream->last_id;
+    } else if (slice_eq(text, SLICE("+"))) {
+        if (r->is_group) return stream_fail(ctx, ERR_MEANINGLESS("+"));
+        if (part->stream && stream_last_entry(part->stream, &part->after))
+            stream_id_step_back(&part->after);
+    } else if (slice_eq(text, SLICE(">"))) {
+        if (!r->is_group)
+            return stream_fail(ctx,
+                               "ERR The > ID can be specified only when calling XREADGROUP using "
+                               "the GROUP <group> <consumer> option.");
+        part->after = STREAM_ID_MAX;
+    } else {
+        return stream_arg_id(ctx, arg, &part->after);
+    }
+    return true;
+}
+
+static bool prepare_part(struct ctx *ctx, int i, const struct stream_read *r,
+                         struct stream_read_part *part)
+{
+    struct slice key = ctx->argv[r->first_key + i];
+    struct entry *e;
+    if (!ctx_read_as(ctx, key, TYPE_STREAM, &e)) return false;
+    part->key = key;
+    part->stream = e ? stream_of(e->value) : NULL;
+    if (r->is_group) {
+        struct slice group = ctx->argv[r->group_arg];
+        part->group = e ? stream_group_find(part->stream, group) : NULL;
+        if (!part->group) {
+            stream_reply_no_group(ctx, key, group, " in XREADGROUP with GROUP option");
+            return false;
+        }
+    }
+    return parse_after(ctx, r->first_key + r->count_streams + i, r, part);
+}
+
+bool stream_read_prepare(struct ctx *ctx, struct stream_read *r)
+{
+    *r = (struct stream_read){.is_group = ctx->cmd->flags & CMD_WRITE, .block_ms = -1};
+    if (!parse_options(ctx, r)) return false;
+    size_t bytes = (size_t)r->count_streams * sizeof r->parts[0];
+    r->parts = mem_calloc(bytes);
+    for (int i = 0; i < r->count_streams; i++) {
+        if (prepare_part(ctx, i, r, &r->parts[i])) continue;
+        stream_read_free(r);
+        return false;
+    }
+    return true;
+}
+
+void stream_read_free(struct stream_read *r)
+{
+    mem_free(r->parts);
+    r->parts = NULL;
+}
+
+// --- serving -------------------------------------------------------------------------------------
+
+// Entries behind `after` that nobody in the group has got, which the consumer now gets.
+static void reply_new(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part,
+                      struct stream_consumer *c)
+{
+    struct reply_mark mark = reply_open(ctx->reply);
+    struct stream_iter it;
+    struct stream_id start = part->group->last_id;
+    int64_t n = 0;
+    stream_id_step(&start);
+    stream_iter_init(&it, part->stream, start, STREAM_ID_MAX, false);
+    while ((!r->count || n < r->count) && stream_iter_next(&it)) {
+        struct stream_id id = it.entry.id;
+        stream_group_advance(part->stream, part->group, id);
+        stream_reply_entry(ctx->reply, &it.entry);
+        n++;
+        if (r->is_noack) continue;
+        struct stream_nack *nack = stream_group_assign(part->group, id, c);
+        nack->delivered_ms = ctx->now_ms;
+        nack->count = 1;
+        c->active_ms = ctx->now_ms;
+    }
+    stream_iter_free(&it);
+    reply_close_array(ctx->reply, mark, (size_t)n);
+}
+
+// What is pending for the consumer behind `after`, once more.
+static void reply_history(struct ctx *ctx, const struct stream_read *r,
+                          const struct stream_read_part *part, const struct stream_consumer *c)
+{
+    struct reply_mark mark = reply_open(ctx->reply);
+    struct stream_id start = part->after;
+    int64_t n = 0;
+    stream_id_step(&start);
+    for (struct idtree_cursor at = idtree_seek(&c->pending, start);
+         at.leaf && (!r->count || n < r->count); idtree_next(&at), n++) {
+        struct stream_nack *nack = stream_nack_at(&at);
+        if (stream_reply_entry_at(ctx->reply, part->stream, idtree_id(&at))) {
+            nack->delivered_ms = ctx->now_ms;
+            nack->count++;
+        } else {
+            reply_array(ctx->reply, 2);
+            stream_reply_id(ctx->reply, idtree_id(&at));
+            reply_null_array(ctx->reply);
+        }
+    }
+    reply_close_array(ctx->reply, mark, (size_t)n);
+}
+
+static bool has_entry_behind(const struct stream *s, struct stream_id id)
+{
+    struct stream_id last;
+    return stream_last_entry(s, &last) && stream_id_cmp(last, id) > 0;
+}
+
+static struct stream_consumer *consumer_of(struct ctx *ctx, const struct stream_read *r,
+                                           struct stream_read_part *part)
+{
+    struct slice name = ctx->argv[r->group_arg + 1];
+    struct stream_consumer *c = stream_consumer_find(part->group, name);
+    if (!c) {
+        c = stream_consumer_create(part->group, name, ctx->now_ms);
+        ctx_commit(ctx, part->key, EVENT_STREAM, "xgroup-createconsumer");
+    }
+    c->seen_ms = ctx->now_ms;
+    return c;
+}
+
+static void begin_part(struct ctx *ctx, const struct stream_read_part *part)
+{
+    if (ctx->reply->resp == 2) reply_array(ctx->reply, 2);
+    reply_bulk(ctx->reply, part->key);
+}
+
+static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part)
+{
+    bool is_history = stream_id_cmp(part->after, STREAM_ID_MAX) != 0;
+    struct stream_consumer *c = consumer_of(ctx, r, part);
+    if (!is_history && !has_entry_behind(part->stream, part->group->last_id)) return false;
+    begin_part(ctx, part);
+    if (is_history)
+        reply_history(ctx, r, part, c);
+    else
+        reply_new(ctx, r, part, c);
+    ctx_commit(ctx, part->key, EVENT_STREAM, NULL);
+    return true;
+}
+
+static bool serve(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part)
+{
+    if (!part->stream) return false;
+    if (r->is_group) return serve_group(ctx, r, part);
+    if (!has_entry_behind(part->stream, part->after)) return false;
+    struct stream_id start = part->after;
+    stream_id_step(&start);
+    begin_part(ctx, part);
+    stream_reply_range(ctx->reply, part->stream, start, STREAM_ID_MAX, (uint64_t)r->count, false);
+    return true;
+}
+
+bool stream_read_serve(struct ctx *ctx, const struct stream_read *r)
+{
+    struct reply_mark mark = reply_open(ctx->reply);
+    size_t n = 0;
+    for (int i = 0; i < r->count_streams; i++) n += serve(ctx, r, &r->parts[i]);
+    if (!n) return false;
+    if (ctx->reply->resp == 2)
+        reply_close_array(ctx->reply, mark, n);
+    else
+        reply_close_map(ctx->reply, mark, n);
+    return true;
+}
+
+static void xread(struct ctx *ctx)
+{
+    struct stream_read r;
+    if (!stream_read_prepare(ctx, &r)) return;
+    if (!stream_read_serve(ctx, &r)) reply_null_array(ctx->reply); // BLOCK does not wait yet
+    stream_read_free(&r);
+}
+
+// --- declarations --------------------------------------------------------------------------------
+
+#define STREAMS(from)                                                                              \
+    {                                                                                              \
+        .flags = KEY_RO | KEY_ACCESS, .begin = (from), .keyword = "STREAMS", .last = -1,           \
+        .step = 1, .limit = 2                                                                      \
+    }
+
+// clang-format off
+const struct command commands_stream_read[] = {
+    {.name = "xread", .handler = xread, .arity = -4,
+     .flags = CMD_READONLY | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
+     .keys = {STREAMS(1)}, .group = "stream", .since = "5.0.0",
+     .complexity = "For each stream, O(N) with N the number of returned entries",
+     .summary = "Returns the entries of one or more streams that come after given ids.",
+     .args = "[COUNT count] [BLOCK milliseconds] STREAMS (key... id...)"},
+
+    {.name = "xreadgroup", .handler = xread, .arity = -7,
+     .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
+     .keys = {STREAMS(4)}, .group = "stream", .since = "5.0.0",
+     .complexity = "For each stream, O(N) with N the number of returned entries",
+     .summary = "Returns entries of one or more streams that a consumer group has not yet got, or "
+                "again those that are pending for one of its consumers.",
+     .args = "GROUP (group consumer) [COUNT count] [BLOCK milliseconds] [NOACK] "
+             "STREAMS (key... id...)"},
+
+    {0},
+};
+// clang-format on
