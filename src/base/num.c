@@ -151,14 +151,15 @@ static uint64_t seventeen_digits(double value, int exponent)
 // %.17g of such a value, without the way through printf.
 static size_t format_fraction(char *out, double value)
 {
-    static const double powers[] = {1e-3, 1e-2, 1e-1, 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,
+    static const double powers[] = {1e-3, 1e-2, 1e-1, 1e0,  1e1,  1e2,  1e3,  1e4,  1e5, 1e6,
                                     1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     char digits[NUM_I64_TEXT];
     int exponent = -4;
     while (exponent < 15 && value >= powers[exponent + 4]) exponent++;
     uint64_t number = seventeen_digits(value, exponent);
     if (number >= 100000000000000000u) number = seventeen_digits(value, ++exponent); // 0.999…95
-    if (number < 10000000000000000u) number = seventeen_digits(value, --exponent); // 1e-3 is inexact
+    // The powers are not exact.
+    if (number < 10000000000000000u) number = seventeen_digits(value, --exponent);
     size_t len = num_format_u64(digits, number), at = 0;
     while (digits[len - 1] == '0') len--;
     size_t before = exponent < 0 ? 0 : (size_t)exponent + 1; // digits before the point

@@ -29,7 +29,8 @@
 #define BTREE_LEAF_MAX   62 // with BTREE_LEAF_FIRST doubled and 2 added each time: 128 … 1024 bytes
 #define BTREE_INNER_MAX  31 // 1024 bytes
 #endif
-#define BTREE_HEIGHT_MAX 24 // levels; 3/8 of BTREE_INNER_MAX to that power is more than there can be
+#define BTREE_HEIGHT_MAX                                                                           \
+    24 // levels; 3/8 of BTREE_INNER_MAX to that power is more than there can be
 
 struct btree_item {
     double score;
@@ -43,14 +44,14 @@ struct btree_key {
 };
 
 struct btree_node {
-    uint16_t count, cap; // keys: in use, room
-    uint32_t height;     // 0: a leaf
+    uint16_t count, cap;            // keys: in use, room
+    uint32_t height;                // 0: a leaf
     struct btree_node *prev, *next; // leaves: the neighbours, NULL at the ends
     struct btree_key keys[];        // inner nodes: behind these the children, then the totals
 };
 
 struct btree {
-    struct btree_node *root; // NULL: empty
+    struct btree_node *root;         // NULL: empty
     struct btree_node *first, *last; // leaves
     uint64_t count;
     size_t bytes; // of all nodes, usable

@@ -84,8 +84,10 @@ static inline uint64_t dict_pack(const void *item, uint64_t hash)
     return (uint64_t)(uintptr_t)item | (hash >> DICT_KEPT_BIT) << 48;
 }
 
-// First stage of a batch of look-ups: brings the bucket's line in.
-static inline void dict_prefetch_bucket(const struct dict *d, uint64_t hash)
+// First stage of a batch of look-ups: brings the bucket's line in. Inlined by force: gcc 12 leaves
+// out calls of functions that only prefetch.
+static inline __attribute__((always_inline)) void dict_prefetch_bucket(const struct dict *d,
+                                                                       uint64_t hash)
 {
     if (d->buckets) __builtin_prefetch(dict_bucket_at(d, dict_bucket_index(d, hash)));
 }

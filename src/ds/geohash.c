@@ -228,9 +228,10 @@ uint32_t geo_shape_ranges(const struct geo_shape *s, struct geo_range ranges[GEO
     } order[GEO_CELLS_MAX] = {{0, 0}, {0, 1},  {0, -1}, {1, 0},  {-1, 0},
                               {1, 1}, {-1, 1}, {1, -1}, {-1, -1}};
     struct area area = shape_area(s);
-    double reach_m = s->is_box ? sqrt((s->width_m / 2) * (s->width_m / 2) +
-                                      (s->height_m / 2) * (s->height_m / 2))
-                               : s->radius_m;
+    double reach_m =
+        s->is_box
+            ? sqrt((s->width_m / 2) * (s->width_m / 2) + (s->height_m / 2) * (s->height_m / 2))
+            : s->radius_m;
     unsigned steps = steps_of(reach_m, s->center.latitude);
     struct cell center = cell_of(s->center, GEO_LATITUDE_MAX, steps), last = center;
     if (steps > 1 && reaches_beyond(&area, center))

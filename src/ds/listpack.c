@@ -361,6 +361,14 @@ uint32_t listpack_seek(const struct listpack *lp, int64_t index)
     return at;
 }
 
+uint32_t listpack_index(const struct listpack *lp, uint32_t at)
+{
+    const unsigned char *p = bytes_of(lp) + LISTPACK_HEADER_BYTES, *end = bytes_of(lp) + at;
+    uint32_t index = 0;
+    for (; p < end; p += step_bytes(p)) index++;
+    return index;
+}
+
 uint32_t listpack_get(const struct listpack *lp, uint32_t at, struct item *out)
 {
     const unsigned char *p = bytes_of(lp) + at, *data;

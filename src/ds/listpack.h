@@ -101,6 +101,8 @@ uint32_t listpack_next(const struct listpack *lp, uint32_t at);
 uint32_t listpack_prev(const struct listpack *lp, uint32_t at);
 // The element number `index`; negative: from the end (-1 the last).
 uint32_t listpack_seek(const struct listpack *lp, int64_t index);
+// How many elements stand before the one at a position.
+uint32_t listpack_index(const struct listpack *lp, uint32_t at);
 // The element at a position; returns the position of the next, or 0.
 uint32_t listpack_get(const struct listpack *lp, uint32_t at, struct item *out);
 bool listpack_equals(const struct listpack *lp, uint32_t at, struct slice s);

@@ -21,6 +21,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+// For functions that only prefetch: gcc 12 leaves out calls of those as having no effect.
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 // Integers beyond these are not stored as such: so does Redis.
 #define INTEGER_SCORE_MAX ((double)(INT64_MAX / 2))
 
@@ -64,8 +67,8 @@ size_t zset_format_score(char *out, double score)
 
 #if LDBL_MANT_DIG == 64
 // mantissa / 10^fraction, correctly rounded; false where that cannot be told. Both are exact in the
-// 64 bits of a long double, so the quotient is the nearest one there; rounded again to 53 bits it is
-// right but where the bits that go are within one of a half.
+// 64 bits of a long double, so the quotient is the nearest one there; rounded again to 53 bits it
+// is right but where the bits that go are within one of a half.
 static bool divide(uint64_t mantissa, unsigned fraction, double *out)
 {
     static const long double powers[] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
@@ -229,15 +232,6 @@ static struct listpack *small_change(struct listpack *lp, uint32_t at, double sc
 {
     if (small_fits(lp, at, score, member)) return small_put_score(lp, at, score);
     return small_insert(listpack_delete(lp, at, 2), member, score);
-}
-
-// How many pairs stand before the position.
-static uint32_t small_rank(const struct listpack *lp, uint32_t at)
-{
-    uint32_t rank = 0;
-    for (uint32_t i = listpack_first(lp); i != at; i = listpack_next(lp, listpack_next(lp, i)))
-        rank++;
-    return rank;
 }
 
 static bool small_has_room(const struct listpack *lp, struct slice member,
@@ -413,8 +407,7 @@ enum zset_outcome zset_add(struct value *v, struct slice member, double *score, 
     return ZSET_ADDED;
 }
 
-bool zset_set(struct value *v, struct slice member, double score,
-              const struct value_limits *limits)
+bool zset_set(struct value *v, struct slice member, double score, const struct value_limits *limits)
 {
     return zset_add(v, member, &score, 0, limits) == ZSET_ADDED;
 }
@@ -444,7 +437,7 @@ int64_t zset_rank(struct value v, struct slice member, double *score)
         uint32_t at = small_find(lp, member);
         if (!at) return -1;
         *score = small_score(lp, at);
-        return small_rank(lp, at);
+        return listpack_index(lp, at) / 2;
     }
     const struct btree_item *item = big_find(big_of(v), member, hash_bytes(member));
     if (!item) return -1;
@@ -486,11 +479,24 @@ uint64_t zset_count_below_lex(struct value v, struct slice member, bool with_equ
     return n;
 }
 
+// Who takes members off an end will come again: fetches the bucket of one that is a few places away
+// from it (the item itself was fetched by the walk that replied those before it).
+static ALWAYS_INLINE void fetch_bucket(const struct big *b, bool is_low)
+{
+    enum { AHEAD = 4 };
+    const struct btree_node *leaf = is_low ? b->by_score.first : b->by_score.last;
+    if (!leaf || leaf->count <= AHEAD) return;
+    const struct btree_item *item = leaf->keys[is_low ? AHEAD : leaf->count - 1 - AHEAD].item;
+    dict_prefetch_bucket(&b->by_member, item_hash(item));
+}
+
 void zset_remove_ranks(struct value *v, uint64_t first, uint64_t count)
 {
     if (!count) return;
     if (!is_small(*v)) {
-        btree_remove_ranks(&big_of(*v)->by_score, first, count, on_removed, big_of(*v));
+        struct big *b = big_of(*v);
+        btree_remove_ranks(&b->by_score, first, count, on_removed, b);
+        if (!first || first == b->by_score.count) fetch_bucket(b, !first);
         return;
     }
     struct listpack *lp = small_of(*v);
@@ -523,23 +529,37 @@ static bool small_next(struct zset_iter *it, struct item *member, double *score)
     return true;
 }
 
+// Fetches the item that comes AHEAD places behind place i of a leaf, in the next leaf if need be.
+static ALWAYS_INLINE void fetch_ahead(const struct btree_node *n, uint32_t i, bool is_reverse)
+{
+    enum { AHEAD = 12 }; // about as many as come out of memory at a time
+    const struct btree_node *next = is_reverse ? n->prev : n->next;
+    uint32_t left = is_reverse ? i : n->count - 1u - i; // in this leaf
+    if (left < AHEAD) {
+        if (!next || next->count < AHEAD) return;
+        i = is_reverse ? next->count - (AHEAD - left) : AHEAD - left - 1;
+        n = next;
+    } else {
+        i = is_reverse ? i - AHEAD : i + AHEAD;
+    }
+    __builtin_prefetch(n->keys[i].item);
+}
+
 bool zset_iter_next(struct zset_iter *it, struct item *member, double *score)
 {
-    enum { AHEAD = 6 }; // items fetched ahead: about as many as come out of memory at a time
     if (is_small(it->zset)) return small_next(it, member, score);
     const struct btree_node *n = it->leaf;
     if (!n) return false;
     uint32_t i = it->at;
+    fetch_ahead(n, i, it->is_reverse);
     *member = item_of(btree_item_slice(n->keys[i].item));
     *score = n->keys[i].score;
     if (!it->is_reverse) {
-        if (i + AHEAD < n->count) __builtin_prefetch(n->keys[i + AHEAD].item);
         it->at = i + 1;
         if (it->at < n->count) return true;
         it->leaf = n->next;
         it->at = 0;
     } else {
-        if (i >= AHEAD) __builtin_prefetch(n->keys[i - AHEAD].item);
         it->at = i - 1;
         if (i) return true;
         it->leaf = n->prev;
@@ -657,7 +677,7 @@ static int compare_keys(const void *a, const void *b)
 
 void zset_sort_items(struct btree_key *items, size_t count)
 {
-    qsort(items, count, sizeof *items, compare_keys);
+    if (count) qsort(items, count, sizeof *items, compare_keys); // an empty array may be NULL
 }
 
 static struct value small_of_items(const struct btree_key *items, size_t count)
@@ -702,7 +722,8 @@ struct value zset_of_items(const struct btree_key *items, size_t count, struct d
 
 void zset_free(struct value v)
 {
-    while (!zset_drain(&v, UINT32_MAX)) {}
+    while (!zset_drain(&v, UINT32_MAX)) {
+    }
 }
 
 struct value zset_copy(struct value v)

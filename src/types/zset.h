@@ -64,8 +64,8 @@ struct zset_iter {
 void zset_iter_init(struct zset_iter *it, struct value v, uint64_t rank, bool is_reverse);
 bool zset_iter_next(struct zset_iter *it, struct item *member, double *score);
 
-// Calls visit for the members at `cursor` and returns the next cursor, 0 at the end, with dict_scan's
-// promise; a listpack comes whole.
+// Calls visit for the members at `cursor` and returns the next cursor, 0 at the end, with
+// dict_scan's promise; a listpack comes whole.
 typedef void (*zset_visit_fn)(void *arg, const struct item *member, double score);
 uint64_t zset_scan(struct value v, uint64_t cursor, zset_visit_fn visit, void *arg);
 

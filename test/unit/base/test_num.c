@@ -150,6 +150,32 @@ Test(num, doubles_are_written_with_17_digits)
     }
 }
 
+Test(num, doubles_are_printed_as_printf_prints_them)
+{
+    struct random r;
+    char want[64], got[64];
+    random_seed(&r, 5);
+    for (int i = 0; i < 1000000; i++) {
+        uint64_t bits = random_u64(&r);
+        double value = (double)(int64_t)bits;
+        switch (i % 8) {
+        case 0: memcpy(&value, &bits, sizeof value); break;
+        case 1: value /= 1e18; break;
+        case 2: value = (double)(bits >> 44) / 1000; break;
+        case 3: value = (double)(bits >> 52) / 1e6; break;
+        case 4: value = ldexp((double)(bits >> 11), -(int)(bits % 70)); break;
+        case 5: value = pow(10, (double)(bits % 23) - 5); break;
+        case 6: value = nextafter(pow(10, (double)(bits % 23) - 5), bits >> 63 ? 0 : 1e300); break;
+        default: value = (double)(bits >> 11) / 0x1p53; break;
+        }
+        if (bits & 1) value = -value;
+        size_t len = num_format_double(got, sizeof got, value);
+        if (isnan(value)) continue;
+        cr_assert_eq((size_t)snprintf(want, sizeof want, "%.17g", value), len, "%s", want);
+        cr_assert_eq(memcmp(want, got, len), 0, "%.*s is not %s", (int)len, got, want);
+    }
+}
+
 // --- memory sizes --------------------------------------------------------------------------------
 
 Test(num, memory_sizes_have_units)

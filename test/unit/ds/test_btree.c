@@ -157,8 +157,7 @@ static void check_place(struct model *m, size_t at)
     cr_assert_eq(leaf->keys[index].item, item);
     cr_assert_eq(btree_rank(&m->tree, item), at);
     cr_assert_eq(btree_count_below_member(&m->tree, item->score, member, true), at + 1);
-    cr_assert_eq(btree_count_below(&m->tree, item->score, false),
-                 place(m, item->score, SLICE("")));
+    cr_assert_eq(btree_count_below(&m->tree, item->score, false), place(m, item->score, SLICE("")));
     double up = item->score + 0.25;
     cr_assert_eq(btree_count_below(&m->tree, up, true), place(m, up, SLICE("")));
     cr_assert_eq(btree_count_below(&m->tree, item->score, true), place(m, up, SLICE("")));

@@ -63,8 +63,8 @@ Test(geohash, a_point_comes_back_within_a_metre)
 
 Test(geohash, any_score_has_a_point_on_the_map)
 {
-    static const double scores[] = {0,     -1,   -1e300,   1e300,           INFINITY, -INFINITY,
-                                    0.5,   -0.5, 0x1p52,   0x1p53 - 1,      0x1p63,   0x1p64,
+    static const double scores[] = {0,      -1,   -1e300,  1e300,      INFINITY, -INFINITY,
+                                    0.5,    -0.5, 0x1p52,  0x1p53 - 1, 0x1p63,   0x1p64,
                                     1e-300, 1e19, -0x1p63, -0x1.8p63};
     for (size_t i = 0; i < sizeof scores / sizeof scores[0]; i++)
         cr_assert(geo_point_is_valid(geohash_decode(scores[i])));
@@ -84,9 +84,8 @@ static struct geo_shape some_shape(struct random *r)
 static struct geo_point point_around(const struct geo_shape *s, struct random *r)
 {
     double reach = s->radius_m / 111000 * 1.2;
-    struct geo_point p = {
-        s->center.longitude + reach * ((double)random_below(r, 2001) / 1000 - 1),
-        s->center.latitude + reach * ((double)random_below(r, 2001) / 1000 - 1)};
+    struct geo_point p = {s->center.longitude + reach * ((double)random_below(r, 2001) / 1000 - 1),
+                          s->center.latitude + reach * ((double)random_below(r, 2001) / 1000 - 1)};
     p.longitude = fmin(fmax(p.longitude, -180), 180);
     p.latitude = fmin(fmax(p.latitude, -85.05), 85.05);
     return p;

@@ -196,8 +196,10 @@ Test(listpack, agrees_with_an_array_under_random_changes)
         cr_assert_arr_eq(copy, m.lp, listpack_bytes(m.lp));
         mem_free(copy);
         uint32_t back = listpack_last(m.lp);
-        for (uint32_t n = m.count; n-- > 0; back = listpack_prev(m.lp, back))
+        for (uint32_t n = m.count; n-- > 0; back = listpack_prev(m.lp, back)) {
             cr_assert_eq(back, listpack_seek(m.lp, (int64_t)n - (int64_t)m.count));
+            cr_assert_eq(listpack_index(m.lp, back), n);
+        }
         cr_assert_eq(back, 0);
     }
     model_delete(&m, 0, m.count);

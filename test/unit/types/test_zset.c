@@ -91,7 +91,7 @@ static struct slice some_name(struct model *m, char *out)
 
 static double some_score(struct model *m)
 {
-    static const double odd[] = {0.1,   -0.5,     INFINITY, -INFINITY, 1e300,
+    static const double odd[] = {0.1,   -0.5,    INFINITY, -INFINITY, 1e300,
                                  1e-10, 4503e12, 1e19,     0.3,       -123456789.125};
     uint64_t n = random_below(&m->random, 40);
     return n < ARRAY_LEN(odd) ? odd[n] : (double)n - 25;
@@ -362,8 +362,8 @@ Test(zset, scores_read_and_print_as_the_c_library_does)
 
 Test(zset, refuses_what_is_no_score)
 {
-    static const char *const bad[] = {"",   " 1", "1 ", "nan", "x",    "1x",   "--1",
-                                      "1..2", ".", "-", "-.", "+",   "1e400", "1e-400"};
+    static const char *const bad[] = {"",     " 1", "1 ", "nan", "x", "1x",    "--1",
+                                      "1..2", ".",  "-",  "-.",  "+", "1e400", "1e-400"};
     double score;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert_not(zset_parse_score(slice_of(bad[i]), &score), "%s", bad[i]);
