@@ -443,20 +443,23 @@ static void hscan(struct ctx *ctx)
 
 // clang-format off
 const struct command commands_hash[] = {
-    {.name = "hset", .member = 2, .handler = hset, .arity = -4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+    {.name = "hset", .member = 2, .handler = hset, .arity = -4,
+     .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RW | KEY_UPDATE)}, .group = "hash",
      .since = "2.0.0", .complexity = "O(N) with N the number of fields that are set",
      .summary = "Sets one or more fields of a hash. Creates the hash if it is missing.",
      .args = "key (field value)...", .history = "4.0.0: Accepts several fields with their values."},
 
-    {.name = "hmset", .member = 2, .handler = hmset, .arity = -4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+    {.name = "hmset", .member = 2, .handler = hmset, .arity = -4,
+     .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RW | KEY_UPDATE)}, .group = "hash",
      .since = "2.0.0", .complexity = "O(N) with N the number of fields that are set",
      .summary = "Sets one or more fields of a hash. Creates the hash if it is missing.",
      .args = "key (field value)...",
      .deprecated = "4.0.0: `HSET` with multiple field-value pairs"},
 
-    {.name = "hsetnx", .member = 2, .handler = hsetnx, .arity = 4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+    {.name = "hsetnx", .member = 2, .handler = hsetnx, .arity = 4,
+     .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RW | KEY_INSERT)}, .group = "hash",
      .since = "2.0.0", .complexity = "O(1)",
      .summary = "Sets a field of a hash if the field does not exist.", .args = "key field value"},
@@ -477,7 +480,8 @@ const struct command commands_hash[] = {
      .summary = "Returns all fields of a hash with their values.", .args = "key",
      .tips = "nondeterministic_output_order"},
 
-    {.name = "hdel", .member = 2, .handler = hdel, .arity = -3, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_HASH,
+    {.name = "hdel", .member = 2, .handler = hdel, .arity = -3, .flags = CMD_WRITE | CMD_FAST,
+     .acl = ACL_HASH,
      .keys = {KEYS(1, 1, 1, KEY_RW | KEY_DELETE)}, .group = "hash", .since = "2.0.0",
      .complexity = "O(N) with N the number of fields that are named",
      .summary = "Removes one or more fields of a hash; with the last one goes the hash.",
@@ -487,12 +491,14 @@ const struct command commands_hash[] = {
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RO)}, .group = "hash", .since = "2.0.0",
      .complexity = "O(1)", .summary = "Returns the number of fields of a hash.", .args = "key"},
 
-    {.name = "hstrlen", .member = 2, .handler = hstrlen, .arity = 3, .flags = CMD_READONLY | CMD_FAST,
+    {.name = "hstrlen", .member = 2, .handler = hstrlen, .arity = 3,
+     .flags = CMD_READONLY | CMD_FAST,
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RO)}, .group = "hash", .since = "3.2.0",
      .complexity = "O(1)", .summary = "Returns the length of the value of a field of a hash.",
      .args = "key field"},
 
-    {.name = "hexists", .member = 2, .handler = hexists, .arity = 3, .flags = CMD_READONLY | CMD_FAST,
+    {.name = "hexists", .member = 2, .handler = hexists, .arity = 3,
+     .flags = CMD_READONLY | CMD_FAST,
      .acl = ACL_HASH, .keys = {KEYS(1, 1, 1, KEY_RO)}, .group = "hash", .since = "2.0.0",
      .complexity = "O(1)", .summary = "Tells whether a hash has a field.", .args = "key field"},
 

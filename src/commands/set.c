@@ -250,13 +250,15 @@ static void sscan(struct ctx *ctx)
 
 // clang-format off
 const struct command commands_set[] = {
-    {.name = "sadd", .member = 2, .handler = sadd, .arity = -3, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
+    {.name = "sadd", .member = 2, .handler = sadd, .arity = -3,
+     .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST,
      .acl = ACL_SET, .keys = {KEYS(1, 1, 1, KEY_RW | KEY_INSERT)}, .group = "set",
      .since = "1.0.0", .complexity = "O(N) with N the number of members given",
      .summary = "Adds one or more members to a set. Creates the key if it is missing.",
      .args = "key member...", .history = MANY_MEMBERS},
 
-    {.name = "srem", .member = 2, .handler = srem, .arity = -3, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SET,
+    {.name = "srem", .member = 2, .handler = srem, .arity = -3, .flags = CMD_WRITE | CMD_FAST,
+     .acl = ACL_SET,
      .keys = {KEYS(1, 1, 1, KEY_RW | KEY_DELETE)}, .group = "set", .since = "1.0.0",
      .complexity = "O(N) with N the number of members given",
      .summary = "Removes one or more members from a set. Deletes the key with the last one.",
@@ -266,12 +268,14 @@ const struct command commands_set[] = {
      .acl = ACL_SET, .keys = {KEYS(1, 1, 1, KEY_RO)}, .group = "set", .since = "1.0.0",
      .complexity = "O(1)", .summary = "Returns the number of members of a set.", .args = "key"},
 
-    {.name = "sismember", .member = 2, .handler = sismember, .arity = 3, .flags = CMD_READONLY | CMD_FAST,
+    {.name = "sismember", .member = 2, .handler = sismember, .arity = 3,
+     .flags = CMD_READONLY | CMD_FAST,
      .acl = ACL_SET, .keys = {KEYS(1, 1, 1, KEY_RO)}, .group = "set", .since = "1.0.0",
      .complexity = "O(1)", .summary = "Tells whether something is a member of a set.",
      .args = "key member"},
 
-    {.name = "smismember", .member = 2, .handler = smismember, .arity = -3, .flags = CMD_READONLY | CMD_FAST,
+    {.name = "smismember", .member = 2, .handler = smismember, .arity = -3,
+     .flags = CMD_READONLY | CMD_FAST,
      .acl = ACL_SET, .keys = {KEYS(1, 1, 1, KEY_RO | KEY_ACCESS)}, .group = "set",
      .since = "6.2.0", .complexity = "O(N) with N the number of members asked for",
      .summary = "Tells of each of several things whether it is a member of a set.",

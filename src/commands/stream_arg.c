@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -133,7 +134,9 @@ size_t stream_format_id(char *out, struct stream_id id)
 void stream_reply_id(struct reply *r, struct stream_id id)
 {
     char text[STREAM_ID_TEXT];
-    reply_bulk(r, (struct slice){text, stream_format_id(text, id)});
+    size_t len = stream_format_id(text, id);
+    ASSERT(len < sizeof text); // gcc 12 warns of a longer one otherwise
+    reply_bulk(r, (struct slice){text, len});
 }
 
 static char *put(char *p, const void *bytes, size_t len)

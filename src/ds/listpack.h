@@ -35,7 +35,8 @@
 #define LISTPACK_EMPTY_BYTES  7
 #define LISTPACK_MAX_BYTES    (1u << 30) // none grows beyond (callers convert long before)
 
-struct listpack; // bytes as drawn above; freed with mem_free
+// Bytes as drawn above; freed with mem_free.
+struct listpack;
 
 // An element that was read: bytes inside the listpack (valid until it changes), or an integer.
 struct item {

@@ -17,6 +17,8 @@ struct hash_table {
     struct hash_expires *expires; // owned; NULL: no field ever had an expiry
 };
 
+_Static_assert(offsetof(struct hash_table, dict) == 0, "value_table relies on it");
+
 struct hash_table *hash_table_new(void); // empty
 struct hash_table *hash_table_copy(const struct hash_table *t);
 // Frees about `budget` items; true when all is freed, the table included. In between the table is

@@ -24,6 +24,8 @@ struct set_table {
     size_t item_bytes; // usable bytes of all items
 };
 
+_Static_assert(offsetof(struct set_table, dict) == 0, "value_table relies on it");
+
 // A member as it is looked for.
 struct set_needle {
     void *inline_item; // NULL: the bytes count

@@ -18,9 +18,10 @@ struct operations {
     void (*validate)(struct value v);
 };
 
-// clang-format off
-#define OPERATIONS(type) {type##_free, type##_copy, type##_memory_bytes, type##_parts, type##_drain, type##_validate}
-// clang-format on
+#define OPERATIONS(type)                                                                           \
+    {                                                                                              \
+        type##_free, type##_copy, type##_memory_bytes, type##_parts, type##_drain, type##_validate \
+    }
 
 static const struct operations operations[] = {
     [TYPE_LIST] = OPERATIONS(list),     [TYPE_SET] = OPERATIONS(set),

@@ -15,6 +15,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -42,6 +43,8 @@ static inline struct listpack *small_of(struct value v)
 {
     return value_object(v);
 }
+
+_Static_assert(offsetof(struct big, by_member) == 0, "value_table relies on it");
 
 static inline struct big *big_of(struct value v)
 {

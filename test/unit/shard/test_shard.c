@@ -234,9 +234,11 @@ static const char *const forms[] = {
     "STRLEN k", "SETRANGE k n xyz", "MGET K", "MGET K", "MGET K", "MGET K", "MSET P", "MSET P",
     "MSET P", "MSETNX P", "MSETNX P", "DEL K", "EXISTS K", "TOUCH K", "UNLINK K", "RENAME k k",
     "RENAME k k", "RENAMENX k k", "COPY k k", "COPY k k REPLACE", "COPY k k DB 1 REPLACE",
-    "LCS k k", "SADD k n", "SADD k n n", "SADD k n n n", "SREM k n", "SUNION K", "SUNION K", "SDIFF K",
+    "LCS k k", "SADD k n", "SADD k n n", "SADD k n n n", "SREM k n", "SUNION K", "SUNION K",
+    "SDIFF K",
     "SINTER K", "SMOVE k k n", "SUNIONSTORE k K", "PFADD k n", "PFCOUNT K", "LPUSH k n n", "LPOP k",
-    "LMOVE k k LEFT RIGHT", "HSET k n n", "DEL K", "DEL K", "SORT k GET k*", "MOVE k 1", "EXPIREAT k 9999999999", "EXPIRETIME k", "PERSIST k", "TYPE k", "DBSIZE",
+    "LMOVE k k LEFT RIGHT", "HSET k n n", "DEL K", "DEL K", "SORT k GET k*", "MOVE k 1",
+    "EXPIREAT k 9999999999", "EXPIRETIME k", "PERSIST k", "TYPE k", "DBSIZE",
     "KEYS *", "KEYS *a", "SWAPDB 0 1", "PING", "ECHO n", "NOSUCH n", "GET k k", "MSET k n n",
     "MSET k", "SET k n NONSENSE", "FLUSHALL NONSENSE",
 };
