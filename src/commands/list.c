@@ -145,14 +145,13 @@ static void lmpop(struct ctx *ctx)
     }
     int side = 2 + (int)keys;
     if (!list_pop_side(ctx, side, &at_head)) return;
-    if (ctx->argc > side + 1) {
-        if (ctx->argc != side + 3 || !ctx_arg_is(ctx, side + 1, "COUNT")) {
-            reply_error(ctx->reply, ERR_SYNTAX);
-            return;
-        }
-        if (!ctx_arg_range(ctx, side + 2, 1, INT64_MAX, &count,
-                           "ERR count should be greater than 0"))
-            return;
+    bool has_count = ctx->argc > side + 2 && ctx_arg_is(ctx, side + 1, "COUNT");
+    if (has_count && !ctx_arg_range(ctx, side + 2, 1, INT64_MAX, &count,
+                                    "ERR count should be greater than 0"))
+        return;
+    if (ctx->argc != side + (has_count ? 3 : 1)) {
+        reply_error(ctx->reply, ERR_SYNTAX);
+        return;
     }
     if (!list_pop_first(ctx, 2, (int)keys, at_head, (uint64_t)count)) reply_null_array(ctx->reply);
 }
