@@ -6,91 +6,8 @@ Only what is certain to give the same reply at any moment: times are far away or
 
 import itertools
 
-from differential import case
-
-INTEGERS = (
-    b"0",
-    b"1",
-    b"-1",
-    b"-0",
-    b"+1",
-    b"01",
-    b" 1",
-    b"1 ",
-    b"",
-    b"a",
-    b"1.0",
-    b"1e3",
-    b"0x10",
-    b"1\x00",
-    b"2147483647",
-    b"2147483648",
-    b"-2147483649",
-    b"4294967296",
-    b"9223372036854775806",
-    b"9223372036854775807",
-    b"9223372036854775808",
-    b"-9223372036854775808",
-    b"-9223372036854775809",
-    b"18446744073709551615",
-    b"18446744073709551616",
-    b"99999999999999999999999",
-    b"--1",
-    b"-",
-    b"+",
-)
-FLOATS = (
-    b"0",
-    b"-0",
-    b"0.1",
-    b"-0.1",
-    b"1.5",
-    b"3.0",
-    b"1e3",
-    b"1E3",
-    b"1e+3",
-    b"1e-3",
-    b"5.0e-1",
-    b".5",
-    b"5.",
-    b"0.30000000000000004",
-    b"1e17",
-    b"1e18",
-    b"1e300",
-    b"-1e300",
-    b"1e308",
-    b"1.7976931348623157e308",
-    b"1e309",
-    b"1e4000",
-    b"1e4932",
-    b"1e4933",
-    b"1e-300",
-    b"1e-4000",
-    b"1e-5000",
-    b"inf",
-    b"-inf",
-    b"nan",
-    b"infinity",
-    b"0x1p3",
-    b"0xff",
-    b" 1",
-    b"1 ",
-    b"1\x00",
-    b"",
-    b"abc",
-    b"1e",
-    b"e1",
-    b"1.2.3",
-    b"+1",
-    b"+-1",
-    b"1f",
-    b"9007199254740993",
-    b"9223372036854775807",
-    b"18446744073709551616",
-    b"123456789.123456789",
-    b"0.00000000000000001",
-    b"0.000000000000000001",
-)
+import cases_types
+from tables import FLOATS, INTEGERS, by_chunk, combinations, words_of
 
 # Options with a time use one that is either a long way off or long past.
 SET_OPTIONS = (
@@ -127,49 +44,34 @@ STATES = (
 )
 
 
-def _options(words):
-    return [w for option in words for w in option.split(b" ")]
-
-
-def _combinations(options, most):
-    for n in range(most + 1):
-        yield from itertools.permutations(options, n)
-
-
-def _by_chunk(name, commands, size=600):
-    commands = list(commands)
-    for i in range(0, len(commands), size):
-        yield case(f"{name} ({i})", *commands[i : i + size])
-
-
 def set_options():
     for state, setup in STATES:
         out = []
         for words in itertools.chain(
-            _combinations(SET_OPTIONS, 2), itertools.combinations(SET_OPTIONS, 3)
+            combinations(SET_OPTIONS, 2), itertools.combinations(SET_OPTIONS, 3)
         ):
             out += [
                 ("DEL", "k"),
                 *setup,
-                ["SET", "k", "new", *_options(words)],
+                ["SET", "k", "new", *words_of(words)],
                 ("GET", "k"),
                 ("TTL", "k"),
             ]
-        yield from _by_chunk(f"SET on a {state} key", out)
+        yield from by_chunk(f"SET on a {state} key", out)
 
 
 def getex_options():
     for state, setup in STATES:
         out = []
-        for words in _combinations(GETEX_OPTIONS, 2):
+        for words in combinations(GETEX_OPTIONS, 2):
             out += [
                 ("DEL", "k"),
                 *setup,
-                ["GETEX", "k", *_options(words)],
+                ["GETEX", "k", *words_of(words)],
                 ("GET", "k"),
                 ("TTL", "k"),
             ]
-        yield from _by_chunk(f"GETEX on a {state} key", out)
+        yield from by_chunk(f"GETEX on a {state} key", out)
 
 
 def expire_options():
@@ -183,7 +85,7 @@ def expire_options():
     for command, values in times.items():
         for state, setup in STATES:
             out = []
-            for words in itertools.chain(_combinations(flags, 2), itertools.combinations(flags, 3)):
+            for words in itertools.chain(combinations(flags, 2), itertools.combinations(flags, 3)):
                 for value in values:
                     out += [
                         ("DEL", "k"),
@@ -192,14 +94,14 @@ def expire_options():
                         ("EXISTS", "k"),
                         ("TTL", "k"),
                     ]
-            yield from _by_chunk(f"{command} on a {state} key", out)
+            yield from by_chunk(f"{command} on a {state} key", out)
 
 
 def copy_options():
     options = (b"REPLACE", b"DB 0", b"DB 1", b"DB 16", b"DB x", b"DB", b"bogus")
     out = []
     for source, target in itertools.product((None, "plain", "ttl"), (None, "plain")):
-        for words in _combinations(options, 2):
+        for words in combinations(options, 2):
             out += [("DEL", "a", "b")]
             if source:
                 out.append(
@@ -208,13 +110,13 @@ def copy_options():
             if target:
                 out.append(("SET", "b", "2"))
             out += [
-                ["COPY", "a", "b", *_options(words)],
-                ["COPY", "a", "a", *_options(words)],
+                ["COPY", "a", "b", *words_of(words)],
+                ["COPY", "a", "a", *words_of(words)],
                 ("GET", "b"),
                 ("TTL", "b"),
             ]
         out += [("SELECT", "1"), ("FLUSHDB",), ("SELECT", "0")]
-    yield from _by_chunk("COPY", out)
+    yield from by_chunk("COPY", out)
 
 
 def lcs_options():
@@ -237,9 +139,9 @@ def lcs_options():
     ]
     for a, b in texts:
         out = [("MSET", "a", a, "b", b)]
-        for words in _combinations(options, 3):
-            out.append(["LCS", "a", "b", *_options(words)])
-        yield from _by_chunk(f"LCS of {a!r} and {b!r}", out)
+        for words in combinations(options, 3):
+            out.append(["LCS", "a", "b", *words_of(words)])
+        yield from by_chunk(f"LCS of {a!r} and {b!r}", out)
 
 
 def scan_options():
@@ -257,9 +159,9 @@ def scan_options():
     )
     out = [("SET", "only", "v")]
     for cursor in (b"0", b"x", b"", b"0 ", b"00", b"1.0"):
-        for words in _combinations(options, 2):
-            out.append(["SCAN", cursor, *_options(words)])
-    yield from _by_chunk("SCAN", out)
+        for words in combinations(options, 2):
+            out.append(["SCAN", cursor, *words_of(words)])
+    yield from by_chunk("SCAN", out)
 
 
 def integer_arguments():
@@ -287,11 +189,11 @@ def integer_arguments():
             ("DECRBY", "k", n),
             ("GET", "k"),
         ]
-    yield from _by_chunk("integers in values and increments", out)
+    yield from by_chunk("integers in values and increments", out)
     out = [("SET", "t", "Hello World")]
     for n, m in itertools.product(INTEGERS, INTEGERS):
         out.append(("GETRANGE", "t", n, m))
-    yield from _by_chunk("GETRANGE", out)
+    yield from by_chunk("GETRANGE", out)
     out = []
     for n in INTEGERS:
         if len(n) < 9 or len(n) > 12:  # offsets that are refused, or that stay small
@@ -315,7 +217,7 @@ def integer_arguments():
             ("COPY", "m", "m2", "DB", n),
             ("LCS", "t", "t", "MINMATCHLEN", n),
         ]
-    yield from _by_chunk("offsets and databases", out)
+    yield from by_chunk("offsets and databases", out)
     out = []
     for n in INTEGERS:
         if n in (b"1", b"+1", b"01", b"2147483647", b"2147483648", b"4294967296"):
@@ -337,7 +239,7 @@ def integer_arguments():
                 ("GETEX", "k", option, n),
                 ("EXISTS", "k"),
             ]
-    yield from _by_chunk("times", out)
+    yield from by_chunk("times", out)
     out = []
     for n in INTEGERS:
         out += [
@@ -355,7 +257,7 @@ def integer_arguments():
             ("MEMORY", "USAGE", "k", "SAMPLES", n),
             ("DEBUG", "SET-ACTIVE-EXPIRE", "1"),
         ]
-    yield from _by_chunk("integers elsewhere", out)
+    yield from by_chunk("integers elsewhere", out)
 
 
 def float_arguments():
@@ -377,14 +279,14 @@ def float_arguments():
             ("OBJECT", "ENCODING", "k"),
             ("STRLEN", "k"),
         ]
-    yield from _by_chunk("floats", out)
+    yield from by_chunk("floats", out)
     out = []
     for a, b in itertools.product(FLOATS, FLOATS):
         out += [("SET", "k", a), ("INCRBYFLOAT", "k", b)]
-    yield from _by_chunk("sums of floats", out)
+    yield from by_chunk("sums of floats", out)
 
 
-# Every command of issue 2 with its arity (as COMMAND INFO has it), and its subcommands likewise.
+# Every command with its arity (as COMMAND INFO has it), and its subcommands likewise.
 ARITY = {
     "get": 2,
     "set": -3,
@@ -439,6 +341,148 @@ ARITY = {
     "object|idletime": 3,
     "object|refcount": 3,
     "object|help": 2,
+    # lists
+    "lpush": -3,
+    "rpush": -3,
+    "lpushx": -3,
+    "rpushx": -3,
+    "lpop": -2,
+    "rpop": -2,
+    "llen": 2,
+    "lrange": 4,
+    "lindex": 3,
+    "lset": 4,
+    "linsert": 5,
+    "lrem": 4,
+    "ltrim": 4,
+    "lpos": -3,
+    "lmove": 5,
+    "rpoplpush": 3,
+    "lmpop": -4,
+    # hashes
+    "hset": -4,
+    "hmset": -4,
+    "hsetnx": 4,
+    "hget": 3,
+    "hmget": -3,
+    "hgetall": 2,
+    "hdel": -3,
+    "hlen": 2,
+    "hstrlen": 3,
+    "hexists": 3,
+    "hkeys": 2,
+    "hvals": 2,
+    "hincrby": 4,
+    "hincrbyfloat": 4,
+    "hrandfield": -2,
+    "hscan": -3,
+    # sets
+    "sadd": -3,
+    "srem": -3,
+    "scard": 2,
+    "sismember": 3,
+    "smismember": -3,
+    "smembers": 2,
+    "spop": -2,
+    "srandmember": -2,
+    "smove": 4,
+    "sscan": -3,
+    "sinter": -2,
+    "sintercard": -3,
+    "sinterstore": -3,
+    "sunion": -2,
+    "sunionstore": -3,
+    "sdiff": -2,
+    "sdiffstore": -3,
+    # sorted sets
+    "zadd": -4,
+    "zincrby": 4,
+    "zcard": 2,
+    "zcount": 4,
+    "zlexcount": 4,
+    "zscore": 3,
+    "zmscore": -3,
+    "zrank": 3,
+    "zrevrank": 3,
+    "zrange": -4,
+    "zrangestore": -5,
+    "zrangebyscore": -4,
+    "zrangebylex": -4,
+    "zrevrange": -4,
+    "zrevrangebyscore": -4,
+    "zrevrangebylex": -4,
+    "zrem": -3,
+    "zremrangebyrank": 4,
+    "zremrangebyscore": 4,
+    "zremrangebylex": 4,
+    "zpopmin": -2,
+    "zpopmax": -2,
+    "zmpop": -4,
+    "zrandmember": -2,
+    "zscan": -3,
+    "zunion": -3,
+    "zunionstore": -4,
+    "zinter": -3,
+    "zinterstore": -4,
+    "zdiff": -3,
+    "zdiffstore": -4,
+    "zintercard": -3,
+    # bitmaps
+    "setbit": 4,
+    "getbit": 3,
+    "bitcount": -2,
+    "bitpos": -3,
+    "bitop": -4,
+    "bitfield": -2,
+    "bitfield_ro": -2,
+    # HyperLogLog
+    "pfadd": -2,
+    "pfcount": -2,
+    "pfmerge": -2,
+    "pfdebug": 3,
+    "pfselftest": 1,
+    # geo
+    "geoadd": -5,
+    "geopos": -2,
+    "geodist": -4,
+    "geohash": -2,
+    "geosearch": -7,
+    "geosearchstore": -8,
+    "georadius": -6,
+    "georadius_ro": -6,
+    "georadiusbymember": -5,
+    "georadiusbymember_ro": -5,
+    # streams
+    "xadd": -5,
+    "xlen": 2,
+    "xrange": -4,
+    "xrevrange": -4,
+    "xdel": -3,
+    "xtrim": -4,
+    "xread": -4,
+    "xgroup": -2,
+    "xgroup|destroy": 4,
+    "xgroup|delconsumer": 5,
+    "xgroup|setid": -5,
+    "xgroup|createconsumer": 5,
+    "xgroup|create": -5,
+    "xgroup|help": 2,
+    "xreadgroup": -7,
+    "xack": -4,
+    "xpending": -3,
+    "xclaim": -6,
+    "xautoclaim": -6,
+    "xinfo": -2,
+    "xinfo|groups": 3,
+    "xinfo|help": 2,
+    "xinfo|consumers": 4,
+    "xinfo|stream": -3,
+    "xsetid": -3,
+    # generic
+    "sort": -2,
+    "sort_ro": -2,
+    "dump": 2,
+    "restore": -4,
     "hello": -1,
     "auth": -2,
     "ping": -1,
@@ -513,7 +557,7 @@ def arity_errors():
             out += [spelling + ["x"] * (n - len(words)) for n in range(len(words), abs(arity))]
             if arity > 0:
                 out += [spelling + ["x"] * (n - len(words)) for n in range(arity + 1, arity + 4)]
-    yield from _by_chunk("wrong number of arguments", out)
+    yield from by_chunk("wrong number of arguments", out)
 
 
 def unknown_subcommands():
@@ -534,10 +578,11 @@ def unknown_subcommands():
             "\x00",
         ):
             out += [(name, odd), (name.upper(), odd, "arg"), (name, odd, "arg", "arg2")]
-    yield from _by_chunk("unknown subcommands", out)
+    yield from by_chunk("unknown subcommands", out)
 
 
 TABLES = {
+    **cases_types.TABLES,
     "set options": set_options,
     "getex options": getex_options,
     "expire options": expire_options,

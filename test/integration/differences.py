@@ -56,15 +56,74 @@ DIFFERENCES = [
         "DEBUG subcommands that Debian's 7.0.15 does not know and that 7.2 or 7.4 does",
     ),
     Difference(
+        r"^CONFIG SET set-max-listpack-(entries|value) ",
+        r"^-ERR Unknown option",
+        r"^(\+OK|-ERR )",
+        "7.2: small sets are listpacks, with settings of their own",
+    ),
+    Difference(
         r"^HELLO\b",
         r"^-NOAUTH HELLO must be called .* otherwise the HELLO AUTH <user> <pass> option",
         r"^-NOAUTH HELLO must be called .* otherwise the HELLO <proto> AUTH <user> <pass> option",
         "7.2: the hint in the error names the protocol too",
     ),
+    Difference(
+        r"(?i)^XREAD(GROUP)?\b",
+        r"^-ERR Unbalanced XREAD list of streams: for each stream key an ID or '\$' must be specified",
+        r"^-ERR Unbalanced '(xread' .* an ID, '\+', or '\$'|xreadgroup' .* an ID or '>') must be specified",
+        "7.2, 7.4: the error names the command, and the ids that it knows",
+    ),
+    Difference(
+        r"(?i)^XREAD .*\+",
+        r"^-ERR Invalid stream ID",
+        r"^([*%]|\$-1|_\r)",
+        "7.4: XREAD knows + as the last entry",
+    ),
+    Difference(
+        r"(?i)^XREADGROUP .*\+",
+        r"^-ERR Invalid stream ID",
+        r"^-ERR The \+ ID is meaningless",
+        "7.4: XREAD knows + as the last entry, and XREADGROUP says that it does not",
+    ),
+    Difference(
+        r"(?i)^XADD .*-\*",
+        r"^-ERR Elements are too large to be stored",
+        r"^-ERR The ID specified in XADD is equal or smaller than the target stream top item",
+        "7.0 answers another error's text when the sequence of an incomplete id is exhausted",
+    ),
+    Difference(
+        r"(?i)^XGROUP CREATECONSUMER ",
+        r"^:1\r",
+        r"^:0\r",
+        "7.2: XREADGROUP, XCLAIM and XAUTOCLAIM make the consumer that they name even if it gets nothing",
+    ),
+    Difference(
+        r"(?i)^Z(REV)?RANK .",
+        r"^-ERR wrong number of arguments for 'z(rev)?rank' command",
+        r"^(-ERR syntax error|\*-1|_|\*2\r)",
+        "7.2: ZRANK and ZREVRANK WITHSCORE are new, and with them what stands in the third place is an option",
+    ),
 ]
 
 # (command, what) -> reason, for COMMAND INFO; `what` is one of arity, flags, keys, acl, specs.
-COMMAND_DIFFERENCES = {}
+COMMAND_DIFFERENCES = {
+    ("zrank", "arity"): "7.2: WITHSCORE",
+    ("zrevrank", "arity"): "7.2: WITHSCORE",
+}
+
+# What redis-cli shows of a command's arguments, where 7.4's documentation has other words than 7.0's.
+HINT_DIFFERENCES = {
+    "hscan": "HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
+    "zrank": "ZRANK key member [WITHSCORE]",
+    "zrevrank": "ZREVRANK key member [WITHSCORE]",
+    "pfmerge": "PFMERGE destkey [sourcekey [sourcekey ...]]",
+    "geopos": "GEOPOS key [member [member ...]]",
+    "geohash": "GEOHASH key [member [member ...]]",
+    "xgroup": "XGROUP SETID key groupname id|$ [ENTRIESREAD entries-read]",
+    "xclaim": "XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] "
+    "[RETRYCOUNT count] [FORCE] [JUSTID] [LASTID lastid]",
+    "xsetid": "XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]",
+}
 
 # Fields of INFO that redis-server 7.0 has and that have no meaning in Gyre.
 INFO_WITHOUT_MEANING = {

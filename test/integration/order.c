@@ -15,6 +15,13 @@
 //              finds the copy ahead
 //     cuts     pipelines cut at random bytes, on private keys: each reply must be exactly the
 //              expected bytes, in order
+//     smove    members wander between sets by SMOVE; SUNION finds each once at every instant,
+//     SINTER
+//              of two sets nothing, SUNIONSTORE stores all
+//     lmove    elements wander between lists by LMOVE and RPOPLPUSH; none is lost or doubled
+//     gather   whole sorted sets and HyperLogLogs wander between slots by RENAMENX; ZUNION,
+//              ZINTERCARD, ZUNIONSTORE and PFCOUNT over all slots take one instant
+//     sort     MSET of the keys that SORT BY and GET read; SORT sees all or nothing of one writer
 //     kill     connections that die in the middle of pipelines, in several ways (the caller then
 //              checks the server)
 //
@@ -736,6 +743,343 @@ static void cuts_client(struct worker *w)
     conn_close(&c);
 }
 
+// ---- smove
+
+enum { SETS = 12, MEMBERS = 40, SMOVE_BATCH = 10 };
+
+// "COMMAND prefix:0 prefix:1 …", `count` keys.
+static void put_all(struct conn *c, const char *command, const char *prefix, int count)
+{
+    char line[2048];
+    int at = sprintf(line, "%s", command);
+    for (int i = 0; i < count; i++) at += sprintf(line + at, " %s:%d", prefix, i);
+    put(c, "%s", line);
+}
+
+// An array of numbers 1 … count, in any order: each must be there exactly once.
+static void expect_each_once(struct conn *c, int count, const char *what)
+{
+    struct reply head = next(c);
+    if (head.kind != '*') {
+        if (head.kind) violation("%s answered %c%s", what, head.kind, head.text);
+        return;
+    }
+    int seen[MEMBERS + 1] = {0};
+    for (long left = head.number; left > 0 && !c->broken; left--) {
+        long token = next_number(c);
+        if (token < 1 || token > count)
+            violation("%s found %ld", what, token);
+        else
+            seen[token]++;
+    }
+    for (int t = 1; t <= count && !c->broken; t++)
+        if (seen[t] != 1) violation("%s found member %d %d times", what, t, seen[t]);
+}
+
+static void expect_number(struct conn *c, long want, const char *what)
+{
+    long got = next_number(c);
+    if (got != want && !c->broken) violation("%s answered %ld, want %ld", what, got, want);
+}
+
+static void smove_setup(void)
+{
+    struct conn c;
+    conn_open(&c);
+    for (int m = 1; m <= MEMBERS; m++) put(&c, "SADD set:%d %d", m % SETS, m);
+    flush(&c);
+    for (int m = 1; m <= MEMBERS; m++) expect_number(&c, 1, "SADD");
+    conn_close(&c);
+}
+
+static void smove_mover(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int batch = 1 + (int)roll(w, SMOVE_BATCH);
+        for (int i = 0; i < batch; i++)
+            put(&c, "SMOVE set:%d set:%d %d", (int)roll(w, SETS), (int)roll(w, SETS),
+                1 + (int)roll(w, MEMBERS));
+        flush(&c);
+        w->operations += (unsigned long)batch;
+        for (int i = 0; i < batch && !c.broken; i++) {
+            long moved = next_number(&c);
+            if (moved != 0 && moved != 1 && !c.broken) violation("SMOVE answered %ld", moved);
+        }
+    }
+    conn_close(&c);
+}
+
+static void smove_watcher(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int a = (int)roll(w, SETS), b = (a + 1 + (int)roll(w, SETS - 1)) % SETS;
+        put_all(&c, "SUNION", "set", SETS);
+        put(&c, "SINTER set:%d set:%d", a, b);
+        put(&c, "SINTERCARD 2 set:%d set:%d", a, b);
+        flush(&c);
+        w->operations += 3;
+        expect_each_once(&c, MEMBERS, "SUNION");
+        struct reply both = next(&c);
+        if (both.kind != '*' || both.number != 0)
+            violation("SINTER of two sets found %ld members", both.number);
+        for (long left = both.kind == '*' ? both.number : 0; left > 0; left--) next(&c);
+        expect_number(&c, 0, "SINTERCARD of two sets");
+    }
+    conn_close(&c);
+}
+
+// What is stored is what was there at one instant, and is there in one.
+static void smove_storer(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    char command[64];
+    snprintf(command, sizeof(command), "SUNIONSTORE all:%d", w->number);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        put_all(&c, command, "set", SETS);
+        put(&c, "SCARD all:%d", w->number);
+        flush(&c);
+        w->operations += 2;
+        expect_number(&c, MEMBERS, "SUNIONSTORE");
+        expect_number(&c, MEMBERS, "SCARD of what SUNIONSTORE stored");
+    }
+    conn_close(&c);
+}
+
+static void smove_check(void)
+{
+    struct conn c;
+    conn_open(&c);
+    long sum = 0;
+    for (int i = 0; i < SETS; i++) put(&c, "SCARD set:%d", i);
+    put_all(&c, "SUNION", "set", SETS);
+    flush(&c);
+    for (int i = 0; i < SETS; i++) sum += next_number(&c);
+    if (sum != MEMBERS) violation("at the end: %ld members, want %d", sum, MEMBERS);
+    expect_each_once(&c, MEMBERS, "SUNION at the end");
+    conn_close(&c);
+}
+
+// ---- lmove
+
+enum { LISTS = 12, ELEMENTS = 40, LMOVE_BATCH = 10 };
+
+static void lmove_setup(void)
+{
+    struct conn c;
+    conn_open(&c);
+    for (int e = 1; e <= ELEMENTS; e++) put(&c, "RPUSH list:%d %d", e % LISTS, e);
+    flush(&c);
+    for (int e = 1; e <= ELEMENTS; e++) next_number(&c);
+    conn_close(&c);
+}
+
+static void lmove_mover(struct worker *w)
+{
+    static const char *const sides[] = {"LEFT", "RIGHT"};
+    struct conn c;
+    conn_open(&c);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int batch = 1 + (int)roll(w, LMOVE_BATCH);
+        for (int i = 0; i < batch; i++) {
+            int a = (int)roll(w, LISTS), b = (int)roll(w, LISTS);
+            if (roll(w, 3))
+                put(&c, "LMOVE list:%d list:%d %s %s", a, b, sides[roll(w, 2)], sides[roll(w, 2)]);
+            else
+                put(&c, "RPOPLPUSH list:%d list:%d", a, b);
+        }
+        flush(&c);
+        w->operations += (unsigned long)batch;
+        for (int i = 0; i < batch && !c.broken; i++) {
+            long element = next_number(&c);
+            if ((element < 1 && element != -1) || element > ELEMENTS)
+                violation("LMOVE answered %ld", element);
+        }
+    }
+    conn_close(&c);
+}
+
+// Lists that nobody else touches: every reply is known.
+static void lmove_private(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    int me = w->number, at = 0;
+    put(&c, "RPUSH mine:%d:0 %d", me, me + 1);
+    flush(&c);
+    expect_number(&c, 1, "RPUSH");
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int to = (at + 1 + (int)roll(w, 18)) % 19;
+        put(&c, "LMOVE mine:%d:%d mine:%d:%d LEFT RIGHT", me, at, me, to);
+        put(&c, "EXISTS mine:%d:%d", me, at);
+        put(&c, "LLEN mine:%d:%d", me, to);
+        put(&c, "LINDEX mine:%d:%d 0", me, to);
+        flush(&c);
+        w->operations += 4;
+        expect_number(&c, me + 1, "LMOVE of the only element");
+        expect_number(&c, 0, "EXISTS of the emptied list");
+        expect_number(&c, 1, "LLEN of the target");
+        expect_number(&c, me + 1, "LINDEX of the target");
+        at = to;
+    }
+    conn_close(&c);
+}
+
+static void lmove_check(void)
+{
+    struct conn c;
+    int seen[ELEMENTS + 1] = {0};
+    conn_open(&c);
+    for (int i = 0; i < LISTS; i++) put(&c, "LRANGE list:%d 0 -1", i);
+    flush(&c);
+    for (int i = 0; i < LISTS && !c.broken; i++)
+        for (long left = next(&c).number; left > 0 && !c.broken; left--) {
+            long element = next_number(&c);
+            if (element >= 1 && element <= ELEMENTS) seen[element]++;
+        }
+    for (int e = 1; e <= ELEMENTS && !c.broken; e++)
+        if (seen[e] != 1) violation("at the end: element %d is there %d times", e, seen[e]);
+    conn_close(&c);
+}
+
+// ---- gather
+
+enum { PLACES = 24, VALUES = 14, GATHER_BATCH = 8 };
+
+static atomic_long gather_estimate; // PFCOUNT of all HyperLogLogs together
+
+static void gather_setup(void)
+{
+    struct conn c;
+    conn_open(&c);
+    for (int v = 1; v <= VALUES; v++) {
+        put(&c, "ZADD z:%d %d %d", v, v, v);
+        put(&c, "PFADD p:%d a%d b%d c%d", v, v, v, v);
+    }
+    put_all(&c, "PFCOUNT", "p", PLACES);
+    flush(&c);
+    for (int v = 1; v <= VALUES; v++) {
+        expect_number(&c, 1, "ZADD");
+        expect_number(&c, 1, "PFADD");
+    }
+    atomic_store(&gather_estimate, next_number(&c));
+    conn_close(&c);
+}
+
+static void gather_mover(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int batch = 1 + (int)roll(w, GATHER_BATCH);
+        for (int i = 0; i < batch; i++) {
+            char kind = roll(w, 2) ? 'z' : 'p';
+            put(&c, "RENAMENX %c:%d %c:%d", kind, (int)roll(w, PLACES), kind, (int)roll(w, PLACES));
+        }
+        flush(&c);
+        w->operations += (unsigned long)batch;
+        for (int i = 0; i < batch && !c.broken; i++) {
+            char *line = read_line(&c);
+            if (line && strcmp(line, ":1") && strcmp(line, ":0") &&
+                strcmp(line, "-ERR no such key"))
+                violation("RENAMENX answered %s", line);
+        }
+    }
+    conn_close(&c);
+}
+
+static void gather_watcher(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    char zunion[64], store[64];
+    snprintf(zunion, sizeof(zunion), "ZUNION %d", PLACES);
+    snprintf(store, sizeof(store), "ZUNIONSTORE zall:%d %d", w->number, PLACES);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        int a = (int)roll(w, PLACES), b = (a + 1 + (int)roll(w, PLACES - 1)) % PLACES;
+        put_all(&c, zunion, "z", PLACES);
+        put_all(&c, "PFCOUNT", "p", PLACES);
+        put(&c, "ZINTERCARD 2 z:%d z:%d", a, b);
+        put_all(&c, store, "z", PLACES);
+        flush(&c);
+        w->operations += 4;
+        expect_each_once(&c, VALUES, "ZUNION");
+        expect_number(&c, atomic_load(&gather_estimate), "PFCOUNT");
+        expect_number(&c, 0, "ZINTERCARD of two");
+        expect_number(&c, VALUES, "ZUNIONSTORE");
+    }
+    conn_close(&c);
+}
+
+// ---- sort
+
+enum { WEIGHTS = 10, SORT_BATCH = 6 };
+
+static void sort_setup(void)
+{
+    struct conn c;
+    conn_open(&c);
+    for (int i = 0; i < WEIGHTS; i++) put(&c, "RPUSH order %d", i);
+    flush(&c);
+    for (int i = 0; i < WEIGHTS; i++) expect_number(&c, i + 1, "RPUSH");
+    conn_close(&c);
+}
+
+// All weights of one MSET are sequence * WEIGHTS + a permutation: who sees two sequences sees half.
+static void sort_writer(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    for (long sequence = 1 + w->number; !atomic_load(&stop_now) && !c.broken;
+         sequence += MAX_THREADS) {
+        char line[2048];
+        int at = sprintf(line, "MSET"), turn = (int)roll(w, WEIGHTS);
+        for (int i = 0; i < WEIGHTS; i++)
+            at += sprintf(line + at, " w_%d %ld", i, sequence * WEIGHTS + (i + turn) % WEIGHTS);
+        put(&c, "%s", line);
+        flush(&c);
+        w->operations++;
+        expect_ok(&c);
+    }
+    conn_close(&c);
+}
+
+static void sort_reader(struct worker *w)
+{
+    struct conn c;
+    conn_open(&c);
+    while (!atomic_load(&stop_now) && !c.broken) {
+        bool by[SORT_BATCH];
+        for (int i = 0; i < SORT_BATCH; i++) {
+            by[i] = roll(w, 2);
+            put(&c, "SORT order BY %s GET w_*", by[i] ? "w_*" : "nosort");
+        }
+        flush(&c);
+        w->operations += SORT_BATCH;
+        for (int i = 0; i < SORT_BATCH && !c.broken; i++) {
+            struct reply head = next(&c);
+            if (head.kind != '*' || head.number != WEIGHTS) {
+                violation("SORT answered %c%ld", head.kind, head.number);
+                break;
+            }
+            long last = next_number(&c), sequence = last < 0 ? -1 : last / WEIGHTS;
+            for (int k = 1; k < WEIGHTS && !c.broken; k++) {
+                long weight = next_number(&c);
+                if ((weight < 0 ? -1 : weight / WEIGHTS) != sequence)
+                    violation("SORT saw %ld beside %ld: half an MSET", weight, last);
+                else if (by[i] && weight >= 0 && weight <= last)
+                    violation("SORT BY put %ld after %ld", weight, last);
+                last = weight;
+            }
+        }
+    }
+    conn_close(&c);
+}
+
 // ---- kill
 
 // Dies in the middle: of a command, with replies unread, by RST or in order. Multi-key commands
@@ -810,6 +1154,10 @@ static const struct test {
      rename_check},
     {"copy", NULL, {{copy_counter, 2}, {copy_copier, 3}, {copy_reader, 5}}, NULL},
     {"cuts", NULL, {{cuts_client, 10}}, NULL},
+    {"smove", smove_setup, {{smove_mover, 4}, {smove_watcher, 4}, {smove_storer, 2}}, smove_check},
+    {"lmove", lmove_setup, {{lmove_mover, 6}, {lmove_private, 3}}, lmove_check},
+    {"gather", gather_setup, {{gather_mover, 4}, {gather_watcher, 5}}, NULL},
+    {"sort", sort_setup, {{sort_writer, 3}, {sort_reader, 5}}, NULL},
     {"kill", kill_setup, {{kill_client, 8}}, NULL},
 };
 

@@ -5,10 +5,12 @@ import random
 
 from differential import Case, Differ, reproduction, shrink
 from generator import Generator
-from harness import Failure
+from generator_types import LIMITS
+from harness import Failure, show
 from runner import test
 
 STREAMS = 20
+TYPE_STREAMS = 24
 LENGTH = 400
 
 
@@ -31,7 +33,42 @@ def random_streams(t, threads, io, resp, mode):
     differ.close()
 
 
-def explain(t, differ, steps, found):
+@test(
+    "random streams of all types get redis-server's replies, whatever the thresholds",
+    threads=(1, 4),
+    io=("uring", "poll"),
+    resp=(2, 3),
+    mode=("step", "pipeline"),
+    timeout=240,
+)
+def random_types(t, threads, io, resp, mode):
+    redis, gyre = t.redis(), t.gyre(threads=threads, io=io)
+    differ = Differ(redis, gyre, resp, mode, t.rng)
+    defaults = {name: values[0] for name, values in LIMITS.items()}
+    try:
+        for number in range(int(TYPE_STREAMS * max(1, t.scale))):
+            limits = {name: t.rng.choice(values) for name, values in LIMITS.items()}
+            set_limits(differ, limits)
+            steps = Generator.of_any_kind(t.rng).stream(LENGTH)
+            found = differ.run(Case(f"random stream {number}", steps))
+            if found:
+                explain(t, differ, steps, found, limits)
+    finally:
+        if gyre.alive():
+            set_limits(differ, defaults)
+        differ.close()
+
+
+def set_limits(differ, limits):
+    for conn in differ.control:
+        for name, value in limits.items():
+            reply = conn.cmd("CONFIG", "SET", name, value)
+            # set-max-listpack-* came with 7.2.
+            if reply.is_error() and not name.startswith("set-max-listpack"):
+                raise Failure(f"CONFIG SET {name} {value}: {show(reply)}")
+
+
+def explain(t, differ, steps, found, limits=None):
     """Shrink what failed and say how to see it again."""
     gyre = differ.gyre
     if not gyre.alive():
@@ -53,7 +90,8 @@ def explain(t, differ, steps, found):
         )
     small = shrink(steps, fails)
     again = differ.run(Case("shrunk", small)) or found
+    settings = "".join(f"CONFIG SET {name} {value}\n" for name, value in (limits or {}).items())
     raise Failure(
         f"seed {t.seed}, mode {differ.mode}, RESP{differ.resp}; shrunk from {len(steps)} to {len(small)} steps:\n"
-        f"{again}\n  reproduction (for a file in streams/):\n== found by seed {t.seed}\n{reproduction(small)}"
+        f"{again}\n  reproduction (for a file in streams/):\n== found by seed {t.seed}\n{settings}{reproduction(small)}"
     )

@@ -5,7 +5,6 @@ directions, and payloads that are wrong."""
 import struct
 
 import payloads as p
-from differential import HAVE_TYPES
 from harness import OK, SCALE, STANDIN, Failure, error, info, integer
 from runner import test
 
@@ -14,12 +13,8 @@ BAD_FOOTER = error("ERR DUMP payload version or checksum are wrong")
 INF = float("inf")
 
 
-def with_types():
-    return None if HAVE_TYPES else "needs the types"
-
-
 def gyre_only():
-    return with_types() or ("only Gyre has it" if STANDIN else None)
+    return "only Gyre has it" if STANDIN else None
 
 
 # ---- values
@@ -184,7 +179,6 @@ def make(t, conn, commands):
     "a value dumped by either server is the same value restored by the other",
     value=tuple(VALUES),
     threads=(1, 4),
-    needs=with_types,
 )
 def travels(t, value, threads):
     gyre = t.connect(t.gyre(threads=threads))
@@ -205,7 +199,7 @@ def travels(t, value, threads):
             conn.cmd("FLUSHALL")
 
 
-@test("a value that was restored goes on working", value=tuple(VALUES), needs=with_types)
+@test("a value that was restored goes on working", value=tuple(VALUES))
 def goes_on(t, value):
     gyre = t.connect(t.gyre())
     redis = t.connect(t.redis())
@@ -331,7 +325,6 @@ LAYOUTS = {
 @test(
     "layouts of every age are read as redis-server reads them",
     name=tuple(LAYOUTS),
-    needs=with_types,
 )
 def layouts(t, name):
     gyre = t.connect(t.gyre())

@@ -92,6 +92,28 @@ def cuts(t, threads, io):
     expect_order(t, "cuts", t.gyre(threads=threads, io=io), 5000)
 
 
+@test(
+    "SMOVE across shards loses and duplicates nothing, SUNION and SINTER take one instant", **MATRIX
+)
+def smove(t, threads, io):
+    expect_order(t, "smove", t.gyre(threads=threads, io=io), 1000)
+
+
+@test("LMOVE and RPOPLPUSH across shards lose and duplicate nothing", **MATRIX)
+def lmove(t, threads, io):
+    expect_order(t, "lmove", t.gyre(threads=threads, io=io), 1000)
+
+
+@test("ZUNION, ZINTERCARD and PFCOUNT over shards take one instant", **MATRIX)
+def gather(t, threads, io):
+    expect_order(t, "gather", t.gyre(threads=threads, io=io), 1000)
+
+
+@test("SORT BY and GET over shards take one instant", **MATRIX)
+def sort(t, threads, io):
+    expect_order(t, "sort", t.gyre(threads=threads, io=io), 1000)
+
+
 def every_shard_answers(conn):
     """Touch keys of every slot range, by every kind of spanning command."""
     keys = [f"alive:{i}" for i in range(200)]

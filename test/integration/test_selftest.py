@@ -4,10 +4,11 @@ parts must do what they say. A test that cannot fail is a defect."""
 
 import random
 
+import comparators
 import differential
 from badserver import BadServer
 from differential import Case, Differ, cmd, parse_stream, shrink, split_words
-from harness import Failure, NIL, Parser, ProtocolError, R, Server, bulk, encode
+from harness import Failure, NIL, Parser, ProtocolError, R, Server, bulk, check, encode
 from runner import test
 from test_order import run_order
 
@@ -62,9 +63,9 @@ def words(t):
         split_words(r"""SET "a\x00\"b" 'c d' "" {t}x <id:b>"""),
         [b"SET", b'a\x00"b', b"c d", b"", b"{t}x", b"<id:b>"],
     )
-    one, two = parse_stream("== first\nPING\nb> @sync\n~ GET k\n== second [types]\n@scan MATCH *\n")
+    one, two = parse_stream("== first\nPING\nb> @sync\n~ GET k\n== second [step]\n@scan MATCH *\n")
     t.equal([s.kind for s in one.steps], ["cmd", "sync", "silent"])
-    t.equal((two.tags, two.steps[0].args), (frozenset({"types"}), (b"MATCH", b"*")))
+    t.equal((two.tags, two.steps[0].args), (frozenset({"step"}), (b"MATCH", b"*")))
 
 
 LIES = {
@@ -219,3 +220,107 @@ def reading(t):
         except Failure:
             continue
         raise Failure("a read of what never comes did not fail")
+
+
+def array(*values):
+    return R("*", [v if isinstance(v, R) else bulk(v) for v in values])
+
+
+def entry(key, *words):
+    return array(key, array(*words))
+
+
+# command, redis-server's reply, one that means the same, one that does not
+JUDGED = (
+    ("SMEMBERS s", array("a", "b"), array("b", "a"), array("b", "b")),
+    ("SUNION s t", R("~", [bulk("a"), bulk("b")]), R("~", [bulk("b"), bulk("a")]), array("b", "a")),
+    ("HGETALL h", array("a", "1", "b", "2"), array("b", "2", "a", "1"), array("a", "2", "b", "1")),
+    ("HVALS h", array("1", "1", "2"), array("2", "1", "1"), array("2", "2", "1")),
+    ("SRANDMEMBER s 2", array("a", "b"), array("c", "a"), array("c", "c")),
+    ("SRANDMEMBER s 2", array("a", "b"), array("c", "a"), array("a", "stranger")),
+    ("SRANDMEMBER s -3", array("a", "b", "a"), array("c", "c", "c"), array("c", "c")),
+    ("SRANDMEMBER s", bulk("a"), bulk("b"), bulk("stranger")),
+    ("HRANDFIELD h 1 WITHVALUES", array("a", "1"), array("b", "7"), array("stranger", "1")),
+    ("SPOP s 9", array("a", "b"), array("b", "a"), array("b", "c")),
+    ("SSCAN s 0", array("0", array("a", "b")), array("0", array("b", "a")), array("0", array("b"))),
+    (
+        "HSCAN h 0",
+        array("0", array("a", "1")),
+        array("7", array("b", "1")),
+        array("x", array("b", "1")),
+    ),
+    ("SORT s BY nosort", array("a", "b"), array("b", "a"), array("b", "c")),
+    ("SORT s BY w_*", array("a", "b"), array("a", "b"), array("b", "a")),
+    ("GEOSEARCH g BYRADIUS 1 m", array("a", "b"), array("b", "a"), array("a")),
+    ("GEOSEARCH g BYRADIUS 1 m ASC", array("a", "b"), array("a", "b"), array("b", "a")),
+    ("OBJECT ENCODING s", bulk("hashtable"), bulk("listpack"), bulk("intset")),
+    ("OBJECT ENCODING z", bulk("skiplist"), bulk("skiplist"), bulk("listpack")),
+    ("DUMP s", bulk("\x02" + "a" * 20), bulk("\x14" + "b" * 20), bulk("\x04" + "b" * 20)),
+    ("XADD x * f v", bulk("1700000000000-0"), bulk("1700000000003-0"), bulk("1700000999999-0")),
+    ("XADD x 5-* f v", bulk("5-1"), bulk("5-1"), bulk("5-2")),
+    (
+        "XRANGE x - +",
+        array(entry("1700000000000-0", "f", "v")),
+        array(entry("1700000000003-1", "f", "v")),
+        array(entry("1700000000003-1", "f", "w")),
+    ),
+    (
+        "XPENDING x g - + 1",
+        array(array("1-1", "c", R(":", 5), R(":", 1))),
+        array(array("1-1", "c", R(":", 9), R(":", 1))),
+        array(array("1-1", "c", R(":", 5), R(":", 2))),
+    ),
+    (
+        "XINFO CONSUMERS x g",
+        array(array("name", "c", "pending", R(":", 2), "idle", R(":", 3))),
+        array(array("name", "c", "pending", R(":", 2), "idle", R(":", 9), "inactive", R(":", 9))),
+        array(array("name", "c", "pending", R(":", 1), "idle", R(":", 3))),
+    ),
+)
+
+
+@test("comparators excuse what means the same, and nothing else")
+def judged(t):
+    for text, want, good, bad in JUDGED:
+        args = [w.encode() for w in text.split()]
+        seen = {"words": {b"a", b"b", b"c"}, "ask": None}
+        compare = comparators.comparator(args)
+        check(good == want or compare(args, want, good, seen) is None, f"{text}: {good} refused")
+        check(compare(args, want, bad, seen), f"{text}: {bad} let through")
+
+
+class Scripted:
+    """A connection that answers from a list."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+
+    def cmd(self, *args):
+        return self.replies.pop(0) if self.replies else R("+", b"OK")
+
+
+@test("@random finds an SPOP that takes another member than it says")
+def random_found(t):
+    def differs(answer, left):
+        redis = Scripted(bulk("a"))
+        gyre = Scripted(array("a", "b", "c"), answer, left)
+        return differential.random_differs((b"SPOP", b"s"), redis, gyre)
+
+    t.equal(differs(bulk("b"), array("c", "a")), None, "a proper SPOP")
+    check(differs(bulk("b"), array("b", "c")), "b was said, a is gone")
+    check(differs(bulk("b"), array("a", "b", "c")), "nothing is gone")
+    check(differs(bulk("x"), array("a", "b")), "a member that was not there")
+    check(differs(array("b"), array("a", "c")), "an array without a count")
+
+
+@test("a [gyre] case is held to the replies written in it")
+def gyre_cases(t):
+    text = "== PING answers [gyre]\nPING\n--> +PONG\nECHO a\n--> {}\n"
+    differ = Differ(t.redis(), t.redis(), 2, "step", t.rng)
+    standin, differential.STANDIN = differential.STANDIN, False
+    try:
+        t.equal(differ.run_alone(parse_stream(text.format("'a'"))[0]), None)
+        check(differ.run_alone(parse_stream(text.format("'b'"))[0]), "a wrong reply got through")
+    finally:
+        differential.STANDIN = standin
+        differ.close()
