@@ -9,6 +9,10 @@
 #include <string.h>
 
 enum {
+    NUMBER_DIGITS = 12,
+    RANK_DIGITS = 5,
+    RANK_MIN = 10000, // the smallest of five digits, and how many there are
+    RANK_COUNT = 90000,
     HEADER_BYTES = 32,         // room for "*N\r\n" or "$N\r\n"
     WORDS_BYTES_MAX = 64 << 20 // one rendered command
 };
@@ -64,13 +68,14 @@ static void append_value(struct text *text, size_t value_bytes)
         text_append(text, &pattern[i % (sizeof pattern - 1)], 1);
 }
 
-static const char *append_number(struct rendering *r, bool is_sequence)
+static const char *append_number(struct rendering *r, enum number_kind kind)
 {
     struct request *request = r->request;
     if (request->patch_count == REQUEST_MAX_PATCHES) return "too many placeholders";
     request->patches[request->patch_count++] =
-        (struct patch){.offset = (uint32_t)r->contents.len, .is_sequence = is_sequence};
-    text_append(&r->contents, "000000000000", REQUEST_DIGITS);
+        (struct patch){.offset = (uint32_t)r->contents.len, .kind = kind};
+    bool is_rank = kind == NUMBER_RANK || kind == NUMBER_AGAIN;
+    text_append(&r->contents, "000000000000", is_rank ? RANK_DIGITS : NUMBER_DIGITS);
     return NULL;
 }
 
@@ -79,11 +84,16 @@ static const char *append_placeholder(struct rendering *r, const char *p, size_t
 {
     static const struct {
         const char *name;
-        bool has_prefix, has_number, is_sequence;
+        bool has_prefix, has_number;
+        enum number_kind number;
     } kinds[] = {
-        {"__key__", true, true, false},    {"__nextkey__", true, true, true},
-        {"__rand__", false, true, false},  {"__seq__", false, true, true},
-        {"__data__", false, false, false},
+        {"__key__", true, true, NUMBER_RANDOM},
+        {"__nextkey__", true, true, NUMBER_SEQUENCE},
+        {"__rand__", false, true, NUMBER_RANDOM},
+        {"__seq__", false, true, NUMBER_SEQUENCE},
+        {"__rank__", false, true, NUMBER_RANK},
+        {"__again__", false, true, NUMBER_AGAIN},
+        {"__data__", false, false, 0},
     };
     *taken = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -92,7 +102,7 @@ static const char *append_placeholder(struct rendering *r, const char *p, size_t
         *taken = len;
         if (kinds[i].has_prefix)
             text_append(&r->contents, r->options->key_prefix, strlen(r->options->key_prefix));
-        if (kinds[i].has_number) return append_number(r, kinds[i].is_sequence);
+        if (kinds[i].has_number) return append_number(r, kinds[i].number);
         append_value(&r->contents, r->options->value_bytes);
         return NULL;
     }
@@ -207,14 +217,19 @@ static void write_digits(char *at, uint64_t number)
     }
 }
 
+static void write_rank(char *at, uint64_t rank)
+{
+    for (int i = RANK_DIGITS - 1; i >= 0; i--, rank /= 10) at[i] = (char)('0' + rank % 10);
+}
+
 // SplitMix64, and its product with the range instead of a division.
-static uint64_t next_random(struct numbers *numbers)
+static uint64_t next_random(struct numbers *numbers, uint64_t range)
 {
     uint64_t z = numbers->random_state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     z ^= z >> 31;
-    return (uint64_t)(((unsigned __int128)z * numbers->random_range) >> 64);
+    return (uint64_t)(((unsigned __int128)z * range) >> 64);
 }
 
 size_t batch_refresh(struct batch *batch, unsigned count, struct numbers *numbers)
@@ -222,8 +237,14 @@ size_t batch_refresh(struct batch *batch, unsigned count, struct numbers *number
     unsigned end = batch->end_patch[count - 1];
     for (unsigned i = 0; i < end; i++) {
         const struct patch *patch = &batch->patches[i];
-        uint64_t number = patch->is_sequence ? numbers->next++ : next_random(numbers);
-        write_digits(batch->bytes + patch->offset, number);
+        char *at = batch->bytes + patch->offset;
+        switch (patch->kind) {
+        case NUMBER_RANDOM: write_digits(at, next_random(numbers, numbers->random_range)); break;
+        case NUMBER_SEQUENCE: write_digits(at, numbers->next++); break;
+        case NUMBER_RANK:
+            numbers->rank = RANK_MIN + next_random(numbers, RANK_COUNT); // fall through
+        case NUMBER_AGAIN: write_rank(at, numbers->rank); break;
+        }
     }
     return batch->end_bytes[count - 1];
 }

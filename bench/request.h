@@ -9,10 +9,13 @@
 //     __nextkey__   the key prefix and the next number in order
 //     __rand__      a random number alone, twelve digits
 //     __seq__       the next number in order, twelve digits
+//     __rank__      a random number alone, five digits of which the first is not 0, since servers
+//                   refuse integers with leading zeros
+//     __again__     the request's last __rank__ once more: `ZRANGE z __rank__0 __again__9`
 //     __data__      the value, --value bytes
 //
-// All numbers have twelve digits, so a request never changes its length: a batch is rendered once,
-// and before each send only the digits are overwritten, at offsets known beforehand.
+// Each kind of number has as many digits always, so a request never changes its length: a batch is
+// rendered once, and before each send only the digits are overwritten, at offsets known beforehand.
 #ifndef BENCH_REQUEST_H
 #define BENCH_REQUEST_H
 
@@ -20,11 +23,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { REQUEST_MAX_WORDS = 256, REQUEST_MAX_PATCHES = 256, REQUEST_DIGITS = 12 };
+enum { REQUEST_MAX_WORDS = 256, REQUEST_MAX_PATCHES = 256 };
+
+enum number_kind { NUMBER_RANDOM, NUMBER_SEQUENCE, NUMBER_RANK, NUMBER_AGAIN };
 
 struct patch {
     uint32_t offset; // of the first digit
-    bool is_sequence;
+    enum number_kind kind;
 };
 
 // One rendered command. Owns `bytes`.
@@ -62,6 +67,7 @@ struct numbers {
     uint64_t random_state;
     uint64_t random_range; // random numbers are in [0, random_range)
     uint64_t next;         // the next number in order
+    uint64_t rank;         // the last __rank__
 };
 
 // Puts fresh numbers into the first `count` requests and returns their length in bytes.
