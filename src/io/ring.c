@@ -84,6 +84,12 @@ void ring_recv_stop(struct ring *ring, struct ring_recv *recv)
     ring->ops->recv_stop(ring, recv);
 }
 
+void ring_recv_check(struct ring *ring, struct ring_recv *recv)
+{
+    ASSERT_OWNER(ring);
+    if (ring->ops->recv_check) ring->ops->recv_check(ring, recv);
+}
+
 void ring_send_start(struct ring *ring, struct ring_send *send)
 {
     ASSERT_OWNER(ring);

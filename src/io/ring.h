@@ -83,6 +83,9 @@ struct ring_recv {
 void ring_recv_start(struct ring *ring, struct ring_recv *recv);
 // Pieces may still arrive between this call and the final -ECANCELED. No-op when not started.
 void ring_recv_stop(struct ring *ring, struct ring_recv *recv);
+// In the callback, after a piece behind which nothing will be sent for now (a send would fail):
+// sees to it that the peer's reset, if it came right behind the piece, is not missed.
+void ring_recv_check(struct ring *ring, struct ring_recv *recv);
 
 // Sending: all of iov goes out, in order, before the one call of `done`: result is the number of
 // bytes (all of them; INT_MAX if there are more) or -errno. The owner leaves the iov array and what

@@ -53,7 +53,8 @@ struct ring_ops {
     void (*close)(struct ring *ring);
     void (*recv_start)(struct ring *ring, struct ring_recv *recv);
     void (*recv_stop)(struct ring *ring, struct ring_recv *recv);
-    void (*recv_arm)(struct ring *ring, struct ring_recv *recv); // again, after OP_WAITING
+    void (*recv_check)(struct ring *ring, struct ring_recv *recv); // NULL: nothing is ever missed
+    void (*recv_arm)(struct ring *ring, struct ring_recv *recv);   // again, after OP_WAITING
     void (*send_start)(struct ring *ring, struct ring_send *send);
     void (*accept_start)(struct ring *ring, struct ring_accept *accept);
     void (*accept_stop)(struct ring *ring, struct ring_accept *accept);

@@ -298,6 +298,9 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
             if (!recv->direct_left) finish_big(c);
         }
         if (!c->is_dead) check_back_pressure(c);
+        // Half a request, for example: no reply will find out that the peer is gone.
+        if (!c->is_dead && !c->is_dirty && !c->is_sending && !c->ops)
+            ring_recv_check(c->worker->shard.ring, recv);
     } else if (result <= 0) {
         c->is_receiving = false;
         if (result == 0) {

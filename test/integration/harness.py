@@ -436,14 +436,15 @@ def check_match(got, pattern, what=""):
 
 
 def wait_for(condition, what, seconds=10.0, step=0.02):
-    """Poll until condition() is true; Failure after `seconds`."""
+    """Poll until condition() is true; Failure after `seconds`. what: a text, or a function of one."""
     deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise Failure(f"not in {seconds * PATIENCE:g} s: {what}")
+            text = what() if callable(what) else what
+            raise Failure(f"not in {seconds * PATIENCE:g} s: {text}")
         time.sleep(step)
 
 

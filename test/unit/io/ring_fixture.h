@@ -162,6 +162,7 @@ struct reader {
     int final_result;
     size_t stop_at;             // stops itself, from the callback, once so many bytes are here
     bool is_holding;            // keeps every buffer
+    bool is_checking;           // calls ring_recv_check after every piece
     struct ring_buf *held[256];
     int held_count;
     struct reader *made_before; // all of a test's, freed at its end
@@ -189,6 +190,7 @@ static inline void reader_done(struct ring_recv *recv, int result, struct ring_b
         r->held[r->held_count++] = buf;
     }
     if (r->stop_at && r->len >= r->stop_at) ring_recv_stop(r->ring, recv);
+    if (r->is_checking) ring_recv_check(r->ring, recv);
 }
 
 static inline struct reader *reader_start(struct ring *ring, int fd, size_t cap)

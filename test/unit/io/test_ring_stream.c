@@ -95,6 +95,27 @@ RING_TEST(a_reset_is_told_as_an_error)
     ring_close(ring);
 }
 
+// Both wake the receive before it runs, and the data are all that it finds at first.
+RING_TEST(a_reset_right_behind_data_is_not_missed)
+{
+    struct ring *ring = open_ring(engine);
+    struct linger abort_it = {1, 0};
+    for (int i = 0; i < 20; i++) {
+        int fds[2];
+        tcp_pair(fds);
+        struct reader *r = reader_start(ring, fds[0], 64);
+        r->is_checking = true;
+        run_dry(ring);
+        write_all(fds[1], "half", 4);
+        setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
+        close(fds[1]);
+        RUN_UNTIL(ring, r->finals == 1);
+        cr_assert(r->final_result < 0, "%d", r->final_result);
+        close(fds[0]);
+    }
+    ring_close(ring);
+}
+
 RING_TEST(a_bad_descriptor_is_told_in_ring_run)
 {
     struct ring *ring = open_ring(engine);
