@@ -36,12 +36,7 @@ struct entry *hash_remove_due(struct ctx *ctx, struct slice key, struct entry *e
         hash_remove(&e->value, ctx->argv[i], HASH_NEVER_DUE);
         removed++;
     }
-    if (!removed) return e;
-    bool is_empty = !hash_len(e->value);
-    stat_add(&ctx->space->stats.expired_fields, removed);
-    hash_changed(ctx, key, e);
-    ctx_commit_removal(ctx, key, e, EVENT_HASH, "hexpired", is_empty);
-    return is_empty ? NULL : e;
+    return !removed || ctx_commit_fields_expired(ctx, key, e, removed) ? e : NULL;
 }
 
 // Looks up the key for reading one field, argument 2. False if a reply has been given.
@@ -93,7 +88,7 @@ static bool set_fields(struct ctx *ctx, int64_t *created)
     if (!ctx_write_as(ctx, key, TYPE_HASH, &e)) return false;
     if (e) {
         *created = set_pairs(ctx, &e->value);
-        hash_changed(ctx, key, e);
+        ctx_field_expiry_changed(ctx, key, e);
     } else {
         struct value v = hash_new_sized(pairs_bytes(ctx, 2));
         *created = set_pairs(ctx, &v);
@@ -121,7 +116,7 @@ static void put_field(struct ctx *ctx, struct entry *e, struct slice value)
     struct slice key = key_of(ctx);
     if (!e) e = ctx_set_value(ctx, key, NULL, TYPE_HASH, hash_new(), EXPIRE_NONE);
     hash_put(&e->value, ctx->argv[2], value, ctx->now_ms, &ctx->settings->limits);
-    hash_changed(ctx, key, e);
+    ctx_field_expiry_changed(ctx, key, e);
 }
 
 static void hsetnx(struct ctx *ctx)
@@ -148,7 +143,7 @@ static void hdel(struct ctx *ctx)
     for (int i = 2; e && i < ctx->argc; i++)
         removed += hash_remove(&e->value, ctx->argv[i], HASH_NEVER_DUE);
     if (removed) {
-        hash_changed(ctx, key, e);
+        ctx_field_expiry_changed(ctx, key, e);
         ctx_commit_removal(ctx, key, e, EVENT_HASH, "hdel", !hash_len(e->value));
     }
     reply_int(ctx->reply, removed);
@@ -339,12 +334,7 @@ static struct entry *without_any_due(struct ctx *ctx, struct slice key, struct e
 {
     if (!e) return NULL;
     uint32_t removed = hash_expire_due(&e->value, ctx->now_ms, UINT32_MAX, NULL, NULL);
-    if (!removed) return e;
-    bool is_empty = !hash_len(e->value);
-    stat_add(&ctx->space->stats.expired_fields, removed);
-    hash_changed(ctx, key, e);
-    ctx_commit_removal(ctx, key, e, EVENT_HASH, "hexpired", is_empty);
-    return is_empty ? NULL : e;
+    return !removed || ctx_commit_fields_expired(ctx, key, e, removed) ? e : NULL;
 }
 
 static bool read_for_random(struct ctx *ctx, struct entry **e)

@@ -26,10 +26,3 @@ static inline struct entry *hash_without_due(struct ctx *ctx, struct slice key, 
     if (LIKELY(!e || !hash_wheel_of(e->value))) return e;
     return hash_remove_due(ctx, key, e, first, end, step);
 }
-
-// To be called after a change to a hash, before it is committed: the keyspace must know when its
-// first field is due.
-static inline void hash_changed(struct ctx *ctx, struct slice key, struct entry *e)
-{
-    if (UNLIKELY(hash_wheel_of(e->value) != NULL)) ctx_field_expiry_changed(ctx, key, e);
-}

@@ -125,7 +125,7 @@ static enum outcome set_expiry(const struct ctx *ctx, struct entry *e, struct sl
 // Fields were given this expiry.
 static void commit_expiry(struct ctx *ctx, struct entry *e, int64_t at_ms)
 {
-    hash_changed(ctx, key_of(ctx), e);
+    ctx_field_expiry_changed(ctx, key_of(ctx), e);
     if (at_ms <= ctx->now_ms)
         ctx_commit_removal(ctx, key_of(ctx), e, EVENT_HASH, "hdel", !hash_len(e->value));
     else
@@ -190,7 +190,7 @@ static enum outcome take_expiry(const struct ctx *ctx, struct entry *e, struct s
 
 static void commit_persist(struct ctx *ctx, struct entry *e)
 {
-    hash_changed(ctx, key_of(ctx), e);
+    ctx_field_expiry_changed(ctx, key_of(ctx), e);
     ctx_commit(ctx, key_of(ctx), EVENT_HASH, "hpersist");
 }
 
@@ -279,7 +279,7 @@ static void hgetdel(struct ctx *ctx)
         is_changed = true;
     }
     if (!is_changed) return;
-    hash_changed(ctx, key_of(ctx), e);
+    ctx_field_expiry_changed(ctx, key_of(ctx), e);
     ctx_commit_removal(ctx, key_of(ctx), e, EVENT_HASH, "hdel", !hash_len(e->value));
 }
 
@@ -423,7 +423,7 @@ static void set_fields(struct ctx *ctx, struct entry *e, const struct setex *s)
             hash_set(&e->value, field, value, ctx->now_ms, limits);
         if (has_expiry) hash_set_expiry(&e->value, field, s->expiry.at_ms);
     }
-    hash_changed(ctx, key_of(ctx), e);
+    ctx_field_expiry_changed(ctx, key_of(ctx), e);
     ctx_commit(ctx, key_of(ctx), EVENT_HASH, "hset");
 }
 

@@ -5,6 +5,7 @@
 // count of changes (rdb_changes_since_last_save). WATCH, keyspace notifications, client tracking,
 // the log and replication join here.
 #include "engine/ctx.h"
+#include "types/hash.h"
 
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event)
@@ -25,6 +26,16 @@ void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum
     if (LIKELY(!is_empty)) return;
     ctx_delete(ctx, key, e);
     ctx_commit(ctx, key, EVENT_GENERIC, "del");
+}
+
+bool ctx_commit_fields_expired(struct ctx *ctx, struct slice key, struct entry *e, uint64_t count)
+{
+    ASSERT(count);
+    bool is_empty = hash_len(e->value) == 0;
+    stat_add(&ctx->space->stats.expired_fields, count);
+    ctx_field_expiry_changed(ctx, key, e);
+    ctx_commit_removal(ctx, key, e, EVENT_HASH, "hexpired", is_empty);
+    return !is_empty;
 }
 
 void ctx_commit_flush(struct ctx *ctx, int db)

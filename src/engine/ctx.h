@@ -129,6 +129,9 @@ void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const
 // that committed ("del"), too. `is_empty`: nothing is left of e's value.
 void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum event_class class,
                         const char *event, bool is_empty);
+// `count` fields of the hash e, whose time had come, were taken out: the wheel, the statistics and
+// the write tail are told. False if none is left, and the key is gone.
+bool ctx_commit_fields_expired(struct ctx *ctx, struct slice key, struct entry *e, uint64_t count);
 // As ctx_commit for a key in another database.
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event);

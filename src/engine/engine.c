@@ -232,23 +232,15 @@ static void expire_due(void *arg, uint32_t db_index, struct entry *e)
     mem_free(copy);
 }
 
-static void ignore_field(void *arg, struct slice field)
-{
-    (void)arg, (void)field;
-}
-
 static uint32_t expire_fields_due(void *arg, uint32_t db_index, struct entry *e, uint32_t budget)
 {
     struct ctx *ctx = arg;
     struct slice key = entry_key(e);
     ctx->db = db_index;
-    uint32_t done = hash_expire_due(&e->value, ctx->now_ms, budget, ignore_field, NULL);
-    db_fields_changed(&ctx->space->dbs[db_index], e);
+    uint32_t done = hash_expire_due(&e->value, ctx->now_ms, budget, NULL, NULL);
     if (!done) return 0;
-    stat_add(&ctx->space->stats.expired_fields, done);
-    char *copy = mem_strndup(key.ptr, key.len);
-    ctx_commit_removal(ctx, (struct slice){copy, key.len}, e, EVENT_HASH, "hexpired",
-                       hash_len(e->value) == 0);
+    char *copy = mem_strndup(key.ptr, key.len); // outlives the entry
+    ctx_commit_fields_expired(ctx, (struct slice){copy, key.len}, e, done);
     mem_free(copy);
     return done;
 }

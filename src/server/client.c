@@ -240,20 +240,24 @@ static void take_piece(struct client *c, char *data, size_t len, struct ring_buf
     }
 }
 
+// Bytes that arrived and were not yet executed.
+static size_t waiting_bytes(const struct client *c)
+{
+    return c->query ? c->query->len - c->query_at : 0;
+}
+
 // Has the connection enough waiting while it may not go on? What waits may be the half of one long
 // request: then there is nothing to go on with, and the rest of it must come.
 static bool has_enough(const struct client *c)
 {
-    size_t waiting = c->query ? c->query->len - c->query_at : 0;
     bool is_held_up = c->is_stalled || c->is_paused || !dispatch_has_room(c);
-    return is_held_up && waiting > CLIENT_QUERY_MAX;
+    return is_held_up && waiting_bytes(c) > CLIENT_QUERY_MAX;
 }
 
 // Reading stops while the connection may not go on and has enough waiting.
 static void check_back_pressure(struct client *c)
 {
-    size_t waiting = c->query ? c->query->len - c->query_at : 0;
-    if (waiting > shard_settings(&c->worker->shard)->client_query_buffer_limit)
+    if (waiting_bytes(c) > shard_settings(&c->worker->shard)->client_query_buffer_limit)
         client_kill(c);
     else if (c->is_receiving && has_enough(c))
         ring_recv_stop(c->worker->shard.ring, &c->recv);
