@@ -484,8 +484,9 @@ static const struct word *find_word(int argc, const struct slice *argv)
     return NULL;
 }
 
-static enum command_span debug_span(int argc, const struct slice *argv)
+static enum command_span debug_span(const struct engine *e, int argc, const struct slice *argv)
 {
+    (void)e;
     const struct word *w = find_word(argc, argv);
     return w ? w->span : SPAN_KEYS;
 }

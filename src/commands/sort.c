@@ -539,8 +539,10 @@ static void sort_ro(struct ctx *ctx)
 
 // --- keys ----------------------------------------------------------------------------------------
 
-static enum command_span reaches_other_keys(int argc, const struct slice *argv)
+static enum command_span reaches_other_keys(const struct engine *e, int argc,
+                                            const struct slice *argv)
 {
+    (void)e;
     for (int i = 2, args; i < argc; i += 1 + args) {
         args = option_args(argc, argv, i, false);
         if (args < 0) break; // an error, whatever the keys

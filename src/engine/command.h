@@ -11,6 +11,7 @@
 #include "base/slice.h"
 
 struct ctx;
+struct engine;
 
 enum command_flag {
     CMD_WRITE = 1u << 0,
@@ -129,6 +130,9 @@ typedef int (*command_keys_fn)(const struct command *c, int argc, const struct s
 // (CTX_IS_PART) on several shards have answered integers that were added up; not if one answered an
 // error. A handler that runs whole calls it itself.
 typedef void (*command_finish_fn)(struct ctx *ctx, int64_t sum);
+// A command that waits may find at `key` what it waits for: takes it, replies and returns true
+// (also with an error), or returns false, and goes on waiting. See engine/block.h.
+typedef bool (*command_serve_fn)(struct ctx *ctx, struct slice key);
 
 struct command {
     const char
@@ -141,8 +145,9 @@ struct command {
     uint32_t flags;
     uint32_t acl;
     enum command_span span;
-    // For a command whose arguments decide how it spans (DEBUG). NULL: `span` holds.
-    enum command_span (*span_of)(int argc, const struct slice *argv);
+    // For a command whose arguments decide how it spans (DEBUG, EVAL). NULL: `span` holds. Any
+    // thread.
+    enum command_span (*span_of)(const struct engine *e, int argc, const struct slice *argv);
     struct key_spec keys[KEY_SPECS_MAX];
     const struct command *subcommands; // a container; its handler is called for HELP-less unknown
                                        // forms only if not NULL
@@ -157,16 +162,17 @@ struct command {
     const char *tips;         // "nondeterministic_output request_policy:all_shards …", or NULL
     const char *deprecated;   // "6.2.0: `GETEX` …" (since: replaced by), or NULL
     command_finish_fn finish; // SPAN_SUM whose reply is not simply the sum; else NULL
+    command_serve_fn serve;   // of a command that may block (engine/block.h); else NULL
     command_keys_fn get_keys; // NULL: the specifications say it all
     const struct command *parent; // set by the table
     const char *full_name;        // "client|list"; set by the table
 };
 
 // How this call spans the shards; argv fits the command's arity.
-static inline enum command_span command_span_of(const struct command *c, int argc,
-                                                const struct slice *argv)
+static inline enum command_span command_span_of(const struct engine *e, const struct command *c,
+                                                int argc, const struct slice *argv)
 {
-    return __builtin_expect(c->span_of != NULL, 0) ? c->span_of(argc, argv) : c->span;
+    return __builtin_expect(c->span_of != NULL, 0) ? c->span_of(e, argc, argv) : c->span;
 }
 
 // --- table ---------------------------------------------------------------------------------------

@@ -21,7 +21,10 @@ enum ctx_flag {
     CTX_NO_TOUCH = 1u << 0,   // CLIENT NO-TOUCH: do not refresh LRU
     CTX_IS_PART = 1u << 1,    // one shard's part of a splittable command
     CTX_NOTE_LATER = 1u << 2, // who sent the command sees to the slow log (engine_note_slow)
+    CTX_IN_EXEC = 1u << 3,    // one of a transaction's commands
+    CTX_IN_SCRIPT = 1u << 4,  // called by a script
 };
+#define CTX_MUST_NOT_BLOCK (CTX_IN_EXEC | CTX_IN_SCRIPT)
 
 struct ctx {
     const struct command *cmd;

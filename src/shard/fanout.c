@@ -33,7 +33,7 @@ static void set_first_key(struct piece *p, struct slice key)
 static enum route route_keyless(const struct engine *e, struct call *call)
 {
     const struct command *c = call->piece.cmd;
-    switch (command_span_of(c, call->piece.argc, call->piece.argv)) {
+    switch (command_span_of(e, c, call->piece.argc, call->piece.argv)) {
     case SPAN_KEYS:
         return (c->flags & CMD_FAST) && !(c->flags & CMD_SESSION) ? ROUTE_HOME : ROUTE_QUIET;
     case SPAN_CURSOR:
@@ -66,7 +66,7 @@ static void route_many_keys(const struct engine *e, uint32_t home, struct call *
         call->shard = home;
         return;
     }
-    enum command_span span = command_span_of(p->cmd, p->argc, p->argv);
+    enum command_span span = command_span_of(e, p->cmd, p->argc, p->argv);
     set_first_key(p, p->argv[positions[0]]);
     call->route = span == SPAN_MEET_ALL ? ROUTE_MEETING : ROUTE_ONE;
     call->shard = engine_shard_of(e, p->argv[positions[0]]);
@@ -114,9 +114,10 @@ static void set_add_keys(const struct engine *e, const struct piece *p, struct s
     if (positions != few) mem_free(positions);
 }
 
-static bool concerns_its_keys(const struct piece *p)
+static bool concerns_its_keys(const struct engine *e, const struct piece *p)
 {
-    return command_has_keys(p->cmd) && command_span_of(p->cmd, p->argc, p->argv) != SPAN_MEET_ALL;
+    return command_has_keys(p->cmd) &&
+           command_span_of(e, p->cmd, p->argc, p->argv) != SPAN_MEET_ALL;
 }
 
 static void set_add_call(const struct engine *e, const struct call *call, struct shard_set *set)
@@ -124,7 +125,7 @@ static void set_add_call(const struct engine *e, const struct call *call, struct
     if (call->route == ROUTE_HOME) return;
     if (call->route == ROUTE_ONE)
         set->has[call->shard] = true;
-    else if (concerns_its_keys(&call->piece))
+    else if (concerns_its_keys(e, &call->piece))
         set_add_keys(e, &call->piece, set);
     else
         for (uint32_t i = 0; i < e->shard_count; i++) set->has[i] = true;
