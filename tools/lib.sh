@@ -5,11 +5,10 @@
 # repository's top as the working directory. All that is said goes to standard error.
 
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimalloc-dev libxxhash-dev
-    libmd-dev liblzf-dev)
+    libmd-dev liblzf-dev liblua5.1-0-dev lua-cjson-dev lua-bitop-dev)
 PACKAGES_TEST=(libcriterion-dev libhiredis-dev redis-server redis-tools python3 python3-redis
-    python3-hiredis python3-venv util-linux procps clang-14 libclang-rt-14-dev llvm-14 clang-format-14
-    shellcheck
-    git ca-certificates)
+    python3-hiredis python3-venv python3-celery python3-rq python3-channels-redis util-linux procps
+    clang-14 libclang-rt-14-dev llvm-14 clang-format-14 shellcheck git ca-certificates)
 
 say() {
     printf '%s\n' "$*" >&2
@@ -76,6 +75,11 @@ need_packages() {
     fi
     mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+}
+
+# The Go compiler: whatever `go` is there (1.18 or later), else Debian's.
+need_go() {
+    command -v go >/dev/null || need_packages golang-go
 }
 
 # configure FOLDER [meson options]: sets the build folder up, unless that was done with these very options.

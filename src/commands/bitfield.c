@@ -178,8 +178,9 @@ static bool fit_number(const struct op *op, wide *number)
     return false;
 }
 
-// SET stores and INCRBY adds; replies the old or the new value. True: the field is another now.
-static bool write_field(struct ctx *ctx, char *data, size_t len, const struct op *op)
+// SET stores and INCRBY adds; replies the old or the new value. True: the field is another now, or
+// new with the value that grew for it.
+static bool write_field(struct ctx *ctx, char *data, size_t len, const struct op *op, bool is_grown)
 {
     wide old = field_get((struct slice){data, len}, op);
     wide number = op->operand;
@@ -191,7 +192,7 @@ static bool write_field(struct ctx *ctx, char *data, size_t len, const struct op
         return false;
     }
     reply_int(ctx->reply, (int64_t)(op->kind == OP_SET ? old : number));
-    if (number == old) return false;
+    if (number == old) return is_grown;
     field_set(data, len, op, number);
     return true;
 }
@@ -217,7 +218,7 @@ static void run_writes(struct ctx *ctx, const struct ops *ops)
     if (!ctx_write_as(ctx, key, TYPE_STRING, &e)) return;
     size_t old_len = e ? entry_string_len(e) : 0;
     size_t len = MAX(old_len, (size_t)((ops->end_bit + 7) / 8));
-    bool is_changed = len > old_len; // even if then every write fails
+    bool is_grown = len > old_len, is_written = false;
     ctx_edit_string(ctx, key, e, len, &data);
     reply_array(ctx->reply, ops->count);
     for (size_t i = 0; i < ops->count; i++) {
@@ -225,9 +226,10 @@ static void run_writes(struct ctx *ctx, const struct ops *ops)
         if (op->kind == OP_GET)
             reply_int(ctx->reply, (int64_t)field_get((struct slice){data, len}, op));
         else
-            is_changed |= write_field(ctx, data, len, op);
+            is_written |= write_field(ctx, data, len, op, is_grown);
     }
-    if (is_changed) ctx_commit(ctx, key, EVENT_STRING, "setbit");
+    if (is_written || is_grown) // it grew even if then every write failed; no event tells that
+        ctx_commit(ctx, key, EVENT_STRING, is_written ? "setbit" : NULL);
 }
 
 static void bitfield(struct ctx *ctx)

@@ -5,15 +5,17 @@
 // and the parts are joined (LIST) or added up (KILL, whose old form then makes OK or an error of
 // the sum).
 //
-// A line of CLIENT LIST has the fields of Redis 7.4 in its order. What Gyre does not have yet
-// (subscriptions, transactions, tracking) shows as Redis shows it for a client without it.
+// A line of CLIENT LIST has the fields of Redis 7.4 in its order. TRACKING and what belongs to it
+// stand in tracking.c.
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "commands/families.h"
+#include "commands/tracking.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/host.h"
+#include "engine/tracking.h"
 
 // --- which clients -------------------------------------------------------------------------------
 
@@ -46,10 +48,9 @@ static bool parse_type(struct ctx *ctx, int arg, enum client_type *type)
     return false;
 }
 
-static bool has_type(const struct session *s, enum client_type type)
+static bool has_type(const struct session *s, enum client_type type) // nobody is a replica yet
 {
-    (void)s; // subscribers and replicas come with their families
-    return type == CLIENT_ANY || type == CLIENT_NORMAL;
+    return type == CLIENT_ANY || type == (s->subscriptions ? CLIENT_PUBSUB : CLIENT_NORMAL);
 }
 
 static bool matches(const struct ctx *ctx, const struct filter *f, const struct session *s)
@@ -63,16 +64,36 @@ static bool matches(const struct ctx *ctx, const struct filter *f, const struct 
 
 // --- what a client looks like --------------------------------------------------------------------
 
-static void describe_flags(const struct session *s, char out[8])
+// The letters of CLIENT LIST, in Redis's order; tracking's only mean something while it is on.
+static void describe_flags(const struct session *s, char out[16])
 {
+    const struct {
+        bool is_set;
+        char letter;
+    } flags[] = {
+        {s->is_monitor, 'O'},
+        {s->subscriptions != NULL, 'P'},
+        {s->is_in_multi, 'x'},
+        {s->is_blocked, 'b'},
+        {s->tracking != 0, 't'},
+        {s->is_redirect_broken, 'R'},
+        {(s->tracking & TRACKING_BCAST) != 0, 'B'},
+        {s->is_in_multi && s->is_multi_dirty, 'd'},
+        {s->is_closing, 'c'},
+        {s->is_unix_socket, 'U'},
+        {s->is_no_evict, 'e'},
+        {s->is_no_touch, 'T'},
+    };
     size_t n = 0;
-    if (s->is_monitor) out[n++] = 'O';
-    if (s->is_closing) out[n++] = 'c';
-    if (s->is_unix_socket) out[n++] = 'U';
-    if (s->is_no_evict) out[n++] = 'e';
-    if (s->is_no_touch) out[n++] = 'T';
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (flags[i].is_set) out[n++] = flags[i].letter;
     if (!n) out[n++] = 'N';
     out[n] = '\0';
+}
+
+static unsigned long long subscriptions_of(const struct session *s, enum pubsub_kind kind)
+{
+    return (unsigned long long)subscriptions_count(s->subscriptions, kind);
 }
 
 static const char *or_empty(const char *text)
@@ -83,7 +104,7 @@ static const char *or_empty(const char *text)
 static void describe(struct ctx *ctx, struct session *s, struct buf *out)
 {
     struct session_io io = {0};
-    char flags[8];
+    char flags[16];
     ctx->engine->host->session_io(s, &io);
     describe_flags(s, flags);
     const struct command *last = s->id == ctx->session->id ? ctx->cmd : s->last_command;
@@ -92,13 +113,17 @@ static void describe(struct ctx *ctx, struct session *s, struct buf *out)
     buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u",
                (unsigned long long)s->id, s->peer, s->local, s->fd, or_empty(s->name),
                (long long)age_ms / 1000, (long long)idle_ms / 1000, flags, s->db);
-    buf_append_text(out, " sub=0 psub=0 ssub=0 multi=-1 watch=0");
+    buf_printf(out, " sub=%llu psub=%llu ssub=%llu multi=%lld watch=%u",
+               subscriptions_of(s, PUBSUB_CHANNEL), subscriptions_of(s, PUBSUB_PATTERN),
+               subscriptions_of(s, PUBSUB_SHARD_CHANNEL),
+               s->is_in_multi ? (long long)s->multi_count : -1LL, s->watch_count);
     buf_printf(out, " qbuf=%llu qbuf-free=%llu argv-mem=%llu multi-mem=0 rbs=0 rbp=0 obl=0",
                (unsigned long long)io.query_bytes, (unsigned long long)io.query_free_bytes,
                (unsigned long long)io.argv_bytes);
-    buf_printf(out, " oll=%llu omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1",
+    buf_printf(out, " oll=%llu omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=%lld",
                (unsigned long long)io.reply_chunks, (unsigned long long)io.reply_bytes,
-               (unsigned long long)io.total_bytes, last ? last->full_name : "NULL");
+               (unsigned long long)io.total_bytes, last ? last->full_name : "NULL",
+               s->tracking ? (long long)s->redirect_id : -1LL);
     buf_printf(out, " resp=%u lib-name=%s lib-ver=%s\n", s->resp, or_empty(s->lib_name),
                or_empty(s->lib_ver));
 }
@@ -339,19 +364,24 @@ static void unpause(struct ctx *ctx)
     reply_ok(ctx->reply);
 }
 
-// Nobody can be blocked yet.
+// Each shard looks for the client among its own.
 static void unblock(struct ctx *ctx)
 {
+    const struct host *host = ctx->engine->host;
+    bool is_error = ctx_arg_is(ctx, 3, "ERROR");
     int64_t id;
     if (ctx->argc > 4) {
         ctx_unknown_subcommand(ctx);
         return;
     }
-    if (ctx->argc == 4 && !ctx_arg_is(ctx, 3, "TIMEOUT") && !ctx_arg_is(ctx, 3, "ERROR")) {
+    if (ctx->argc == 4 && !is_error && !ctx_arg_is(ctx, 3, "TIMEOUT")) {
         reply_error(ctx->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return;
     }
-    if (ctx_arg_i64(ctx, 2, &id, NULL)) reply_int(ctx->reply, 0);
+    if (!ctx_arg_i64(ctx, 2, &id, NULL)) return;
+    struct session *s = host->find_session ? host->find_session(ctx, (uint64_t)id) : NULL;
+    bool is_done = s && s->is_blocked && host->unblock_session(ctx, s, is_error);
+    reply_int(ctx->reply, is_done);
 }
 
 // --- the caller's own session --------------------------------------------------------------------
@@ -433,64 +463,7 @@ static void no_touch(struct ctx *ctx)
     set_switch(ctx, &ctx->session->is_no_touch);
 }
 
-// --- tracking: as on a Redis whose client has not turned it on -----------------------------------
-
-// REDIRECT id: only the caller himself is known to exist.
-static bool parse_redirect(struct ctx *ctx, int arg)
-{
-    int64_t target;
-    if (!ctx_arg_i64(ctx, arg, &target, NULL)) return false;
-    if ((uint64_t)target == ctx->session->id) return true;
-    reply_error(ctx->reply, "ERR The client ID you want redirect to does not exist");
-    return false;
-}
-
-static void tracking(struct ctx *ctx)
-{
-    static const char *const words[] = {"BCAST", "OPTIN", "OPTOUT", "NOLOOP"};
-    for (int i = 3; i < ctx->argc; i++) {
-        bool is_word = false, has_value = i + 1 < ctx->argc;
-        for (size_t k = 0; k < ARRAY_LEN(words); k++) is_word |= ctx_arg_is(ctx, i, words[k]);
-        if (is_word) continue;
-        if (has_value && ctx_arg_is(ctx, i, "REDIRECT")) {
-            if (!parse_redirect(ctx, ++i)) return;
-        } else if (has_value && ctx_arg_is(ctx, i, "PREFIX")) {
-            i++;
-        } else {
-            reply_error(ctx->reply, ERR_SYNTAX);
-            return;
-        }
-    }
-    if (ctx_arg_is(ctx, 2, "OFF"))
-        reply_ok(ctx->reply);
-    else if (ctx_arg_is(ctx, 2, "ON"))
-        reply_error(ctx->reply, "ERR CLIENT TRACKING ON is not supported");
-    else
-        reply_error(ctx->reply, ERR_SYNTAX);
-}
-
-static void caching(struct ctx *ctx)
-{
-    reply_error(ctx->reply, "ERR CLIENT CACHING can be called only when the client is in tracking "
-                            "mode with OPTIN or OPTOUT mode enabled");
-}
-
-static void getredir(struct ctx *ctx)
-{
-    reply_int(ctx->reply, -1);
-}
-
-static void trackinginfo(struct ctx *ctx)
-{
-    reply_map(ctx->reply, 3);
-    reply_bulk_text(ctx->reply, "flags");
-    reply_set(ctx->reply, 1);
-    reply_bulk_text(ctx->reply, "off");
-    reply_bulk_text(ctx->reply, "redirect");
-    reply_int(ctx->reply, -1);
-    reply_bulk_text(ctx->reply, "prefixes");
-    reply_array(ctx->reply, 0);
-}
+// --- help ----------------------------------------------------------------------------------------
 
 static const char *const help_lines[] = {
     "CACHING (YES|NO)",
@@ -566,7 +539,7 @@ static void help(struct ctx *ctx)
 
 static const struct command subcommands[] = {
     {.name = "caching",
-     .handler = caching,
+     .handler = client_caching,
      .arity = 3,
      .flags = OWN,
      .acl = ACL_CONNECTION,
@@ -585,7 +558,7 @@ static const struct command subcommands[] = {
      .complexity = "O(1)",
      .summary = "Returns the connection's name."},
     {.name = "getredir",
-     .handler = getredir,
+     .handler = client_getredir,
      .arity = 2,
      .flags = OWN,
      .acl = ACL_CONNECTION,
@@ -722,7 +695,9 @@ static const struct command subcommands[] = {
      .summary = "Names the connection.",
      .args = "connection-name"},
     {.name = "tracking",
-     .handler = tracking,
+     .handler = client_tracking,
+     .conclude = client_tracking_conclude,
+     .span = SPAN_SESSION,
      .arity = -3,
      .flags = OWN,
      .acl = ACL_CONNECTION,
@@ -733,7 +708,7 @@ static const struct command subcommands[] = {
      .args = "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] "
              "[OPTOUT] [NOLOOP]"},
     {.name = "trackinginfo",
-     .handler = trackinginfo,
+     .handler = client_trackinginfo,
      .arity = 2,
      .flags = OWN,
      .acl = ACL_CONNECTION,

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/host.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 #include "engine/version.h"
 
 #define ERR_NO_PASSWORD                                                                            \
@@ -136,10 +137,21 @@ static void hello(struct ctx *ctx)
 
 // --- the rest ------------------------------------------------------------------------------------
 
+static void reply_pong_push(struct ctx *ctx)
+{
+    reply_array(ctx->reply, 2);
+    reply_bulk_text(ctx->reply, "pong");
+    reply_bulk(ctx->reply, ctx->argc == 2 ? ctx->argv[1] : SLICE(""));
+}
+
+// A RESP2 connection with subscriptions reads nothing but pushes, so its PONG looks like one.
 static void ping(struct ctx *ctx)
 {
+    bool is_subscriber = ctx->session->subscriptions && ctx->session->resp == 2;
     if (ctx->argc > 2)
         ctx_wrong_arity(ctx);
+    else if (is_subscriber)
+        reply_pong_push(ctx);
     else if (ctx->argc == 2)
         reply_bulk(ctx->reply, ctx->argv[1]);
     else
@@ -159,7 +171,10 @@ static void quit(struct ctx *ctx)
 
 static void reset(struct ctx *ctx)
 {
-    if (ctx->session->is_monitor) ctx->engine->host->monitor(ctx, false);
+    const struct host *host = ctx->engine->host;
+    if (ctx->session->is_monitor) host->monitor(ctx, false);
+    if (ctx->session->subscriptions) host->unsubscribe_all(ctx);
+    if (ctx->session->tracking) tracking_end(ctx);
     session_reset(ctx->session, *ctx->settings->requirepass != '\0');
     ctx->reply->resp = ctx->session->resp;
     reply_simple(ctx->reply, "RESET");
@@ -211,7 +226,7 @@ const struct command commands_connection[] = {
     {.name = "ping",
      .handler = ping,
      .arity = -1,
-     .flags = CMD_FAST,
+     .flags = CMD_SUBSCRIBER | CMD_FAST,
      .acl = ACL_CONNECTION,
      .group = "connection",
      .since = "1.0.0",
@@ -234,7 +249,7 @@ const struct command commands_connection[] = {
     {.name = "quit",
      .handler = quit,
      .arity = -1,
-     .flags = BEFORE_AUTH,
+     .flags = CMD_SUBSCRIBER | BEFORE_AUTH,
      .acl = ACL_CONNECTION,
      .group = "connection",
      .since = "1.0.0",
@@ -245,7 +260,7 @@ const struct command commands_connection[] = {
     {.name = "reset",
      .handler = reset,
      .arity = 1,
-     .flags = BEFORE_AUTH,
+     .flags = CMD_SUBSCRIBER | BEFORE_AUTH,
      .acl = ACL_CONNECTION,
      .group = "connection",
      .since = "6.2.0",

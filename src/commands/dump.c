@@ -8,6 +8,8 @@
 //
 // The version is the oldest that knows the value's layout; the checksum is of all that precedes it.
 // A checksum only tells of accidents: the value is read as if it came from an enemy.
+#include "commands/dump.h"
+
 #include <endian.h>
 
 #include "base/assert.h"
@@ -18,13 +20,12 @@
 #include "types/rdb.h"
 
 #define CHECKSUM_BYTES 8
-#define FOOTER_BYTES   (2 + CHECKSUM_BYTES)
 #define IDLE_MAX_S     0x7fffff // half of what the clock in an entry can tell
 #define HEADER_ROOM    32 // type, longest string header and footer, for a first guess of the size
 
 // --- DUMP ----------------------------------------------------------------------------------------
 
-static void put_footer(struct buf *out, uint16_t version)
+void dump_put_footer(struct buf *out, uint16_t version)
 {
     uint16_t version_le = htole16(version);
     buf_append(out, &version_le, sizeof version_le);
@@ -40,13 +41,13 @@ static void put_entry(struct buf *out, const struct entry *e, bool is_compressed
         buf_reserve(out, s.len + HEADER_ROOM);
         buf_append_char(out, RDB_STRING);
         rdb_put_string(out, s, is_compressed);
-        put_footer(out, rdb_type_version(RDB_STRING));
+        dump_put_footer(out, rdb_type_version(RDB_STRING));
         return;
     }
     enum rdb_type type = rdb_type_of(e->type, e->value);
     buf_append_char(out, (char)type);
     rdb_put_value(out, e->type, e->value, is_compressed);
-    put_footer(out, rdb_type_version(type));
+    dump_put_footer(out, rdb_type_version(type));
 }
 
 static void dump(struct ctx *ctx)
@@ -120,10 +121,10 @@ static bool parse_expiry(struct ctx *ctx, bool is_absolute, int64_t *at_ms, bool
     return true;
 }
 
-static bool has_good_footer(struct slice payload)
+bool dump_has_good_footer(struct slice payload)
 {
-    if (payload.len < FOOTER_BYTES) return false;
-    const char *footer = payload.ptr + payload.len - FOOTER_BYTES;
+    if (payload.len < DUMP_FOOTER_BYTES) return false;
+    const char *footer = payload.ptr + payload.len - DUMP_FOOTER_BYTES;
     uint16_t version_le;
     uint64_t checksum_le;
     memcpy(&version_le, footer, sizeof version_le);
@@ -135,7 +136,8 @@ static bool has_good_footer(struct slice payload)
 // Reads the payload to its last byte.
 static bool read_value(const struct ctx *ctx, struct slice payload, struct rdb_value *out)
 {
-    struct rdb_reader in = {.at = payload.ptr, .end = payload.ptr + payload.len - FOOTER_BYTES};
+    struct rdb_reader in = {.at = payload.ptr,
+                            .end = payload.ptr + payload.len - DUMP_FOOTER_BYTES};
     uint8_t type = rdb_get_byte(&in);
     if (in.is_bad || !rdb_get_value(&in, type, &ctx->settings->limits, out)) return false;
     if (rdb_left(&in) == 0) return true;
@@ -187,7 +189,7 @@ static void restore(struct ctx *ctx)
         return;
     }
     if (!parse_expiry(ctx, o.is_absolute, &at_ms, &is_past)) return;
-    if (!has_good_footer(ctx->argv[3])) {
+    if (!dump_has_good_footer(ctx->argv[3])) {
         reply_error(ctx->reply, "ERR DUMP payload version or checksum are wrong");
         return;
     }

@@ -7,8 +7,10 @@
 #include "engine/command.h"
 
 extern const struct command commands_string[];
+extern const struct command commands_transaction[];
 extern const struct command commands_lcs[];
 extern const struct command commands_list[];
+extern const struct command commands_list_block[];
 extern const struct command commands_set[];
 extern const struct command commands_set_algebra[];
 extern const struct command commands_hash[];
@@ -19,6 +21,7 @@ extern const struct command commands_hyperloglog[];
 extern const struct command commands_zset[];
 extern const struct command commands_zset_range[];
 extern const struct command commands_zset_algebra[];
+extern const struct command commands_zset_block[];
 extern const struct command commands_geo[];
 extern const struct command commands_geo_search[];
 extern const struct command commands_stream[];
@@ -31,7 +34,9 @@ extern const struct command commands_expire[];
 extern const struct command commands_scan[];
 extern const struct command commands_dump[];
 extern const struct command commands_sort[];
+extern const struct command commands_wait[];
 extern const struct command commands_object[];
+extern const struct command commands_pubsub[];
 extern const struct command commands_connection[];
 extern const struct command commands_client[];
 extern const struct command commands_command[];
@@ -42,6 +47,8 @@ extern const struct command commands_slowlog[];
 extern const struct command commands_latency[];
 extern const struct command commands_memory[];
 extern const struct command commands_server[];
+extern const struct command commands_script[];
+extern const struct command commands_function[];
 
 // All of the above, NULL-terminated; what command_table_new takes. In table.c.
 extern const struct command *const commands_all[];

@@ -24,8 +24,11 @@
 #include "commands/families.h"
 #include "commands/memory.h"
 #include "engine/engine.h"
+#include "engine/pubsub.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 #include "engine/version.h"
+#include "script/scripting.h"
 
 // Summed over all shards.
 struct totals {
@@ -73,18 +76,24 @@ static void put_zeros(struct info *in, const char *const *names)
     for (; *names; names++) put_u64(in, *names, 0);
 }
 
-// name:bytes, and name_human:1.50M behind it.
-static void put_bytes(struct info *in, const char *name, uint64_t bytes)
+// name_human:1.50M
+static void put_human(struct info *in, const char *name, uint64_t bytes)
 {
     static const char units[] = "BKMGTPE";
     double value = (double)bytes;
     int unit = 0;
-    put_u64(in, name, bytes);
     for (; value >= 1024 && units[unit + 1]; unit++) value /= 1024;
     if (unit)
         buf_printf(in->out, "%s_human:%.2f%c\r\n", name, value, units[unit]);
     else
         buf_printf(in->out, "%s_human:%lluB\r\n", name, U(bytes));
+}
+
+// name:bytes, and name_human:1.50M behind it.
+static void put_bytes(struct info *in, const char *name, uint64_t bytes)
+{
+    put_u64(in, name, bytes);
+    put_human(in, name, bytes);
 }
 
 static struct totals gather_totals(const struct engine *e)
@@ -177,20 +186,20 @@ static void fill_server(struct info *in)
 
 static void fill_clients(struct info *in)
 {
-    static const char *const zeros[] = {"tracking_clients",
-                                        "pubsub_clients",
-                                        "watching_clients",
-                                        "clients_in_timeout_table",
-                                        "total_watched_keys",
-                                        "total_blocking_keys",
-                                        "total_blocking_keys_on_nokey",
-                                        NULL};
+    // Relaxed: a figure of the moment.
+    uint32_t subscribers = atomic_load_explicit(&in->engine->subscribers, memory_order_relaxed);
+    uint32_t trackers = atomic_load_explicit(&in->engine->trackers, memory_order_relaxed);
+    static const char *const zeros[] = {
+        "watching_clients",    "clients_in_timeout_table",     "total_watched_keys",
+        "total_blocking_keys", "total_blocking_keys_on_nokey", NULL};
     put_u64(in, "connected_clients", in->host.connected_clients);
     put_u64(in, "cluster_connections", 0);
     put_u64(in, "maxclients", in->host.max_clients);
     put_u64(in, "client_recent_max_input_buffer", in->host.recent_max_query);
     put_u64(in, "client_recent_max_output_buffer", in->host.recent_max_reply);
     put_u64(in, "blocked_clients", in->host.blocked_clients);
+    put_u64(in, "tracking_clients", trackers);
+    put_u64(in, "pubsub_clients", subscribers);
     put_zeros(in, zeros);
     put_u64(in, "gyre_monitors", in->host.monitors);
 }
@@ -228,19 +237,22 @@ static void put_usage(struct info *in)
               (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
-// Scripts, of which there are none yet.
+// One Lua state a shard runs scripts and functions alike: it is shown as that of scripts.
 static void put_scripts(struct info *in)
 {
-    static const char *const zeros[] = {"used_memory_scripts_eval", "number_of_cached_scripts",
-                                        "number_of_functions",      "number_of_libraries",
-                                        "used_memory_vm_functions", NULL};
-    put_u64(in, "used_memory_lua", 0);
-    put_u64(in, "used_memory_vm_eval", 0);
-    put_text(in, "used_memory_lua_human", "0B");
-    put_zeros(in, zeros);
-    put_bytes(in, "used_memory_vm_total", 0);
-    put_u64(in, "used_memory_functions", 0);
-    put_bytes(in, "used_memory_scripts", 0);
+    struct scripting_info s;
+    scripting_get_info(in->engine, &s);
+    put_u64(in, "used_memory_lua", s.lua_bytes);
+    put_u64(in, "used_memory_vm_eval", s.lua_bytes);
+    put_human(in, "used_memory_lua", s.lua_bytes);
+    put_u64(in, "used_memory_scripts_eval", s.script_bytes);
+    put_u64(in, "number_of_cached_scripts", s.scripts);
+    put_u64(in, "number_of_functions", s.functions);
+    put_u64(in, "number_of_libraries", s.libraries);
+    put_u64(in, "used_memory_vm_functions", 0);
+    put_bytes(in, "used_memory_vm_total", s.lua_bytes);
+    put_u64(in, "used_memory_functions", s.library_bytes);
+    put_bytes(in, "used_memory_scripts", s.script_bytes + s.library_bytes);
 }
 
 static void put_fragmentation(struct info *in)
@@ -337,15 +349,32 @@ static void put_traffic(struct info *in)
     put_u64(in, "expired_subkeys", in->totals.expired_fields);
 }
 
+static void put_pubsub(struct info *in)
+{
+    const struct pubsub *p = in->engine->pubsub[in->ctx->space->shard];
+    put_u64(in, "pubsub_channels", names_count(pubsub_names(p, PUBSUB_CHANNEL)));
+    put_u64(in, "pubsub_patterns", names_count(pubsub_names(p, PUBSUB_PATTERN)));
+    put_u64(in, "pubsubshard_channels", names_count(pubsub_names(p, PUBSUB_SHARD_CHANNEL)));
+}
+
+static void put_tracking(struct info *in)
+{
+    uint64_t keys = 0, items = 0;
+    for (uint32_t i = 0; i < in->engine->shard_count; i++) {
+        keys += stat_get(&in->engine->tracking[i]->key_count);
+        items += stat_get(&in->engine->tracking[i]->item_count);
+    }
+    put_u64(in, "tracking_total_keys", keys);
+    put_u64(in, "tracking_total_items", items);
+    put_u64(in, "tracking_total_prefixes",
+            stat_get(&in->engine->tracking[0]->published_prefixes)); // all have the same
+}
+
 static void fill_stats(struct info *in)
 {
-    static const char *const eviction[] = {"evicted_clients", "evicted_scripts",
-                                           "total_eviction_exceeded_time",
+    static const char *const eviction[] = {"total_eviction_exceeded_time",
                                            "current_eviction_exceeded_time", NULL};
-    static const char *const middle[] = {"pubsub_channels",
-                                         "pubsub_patterns",
-                                         "pubsubshard_channels",
-                                         "latest_fork_usec",
+    static const char *const middle[] = {"latest_fork_usec",
                                          "total_forks",
                                          "migrate_cached_sockets",
                                          "slave_expires_tracked_keys",
@@ -355,16 +384,10 @@ static void fill_stats(struct info *in)
                                          "active_defrag_key_misses",
                                          "total_active_defrag_time",
                                          "current_active_defrag_time",
-                                         "tracking_total_keys",
-                                         "tracking_total_items",
-                                         "tracking_total_prefixes",
-                                         "unexpected_error_replies",
                                          NULL};
-    static const char *const last[] = {"io_threaded_reads_processed",
-                                       "io_threaded_writes_processed",
-                                       "client_query_buffer_limit_disconnections",
-                                       "client_output_buffer_limit_disconnections",
-                                       "reply_buffer_shrinks",
+    static const char *const io[] = {"io_threaded_reads_processed", "io_threaded_writes_processed",
+                                     "client_query_buffer_limit_disconnections", NULL};
+    static const char *const last[] = {"reply_buffer_shrinks",
                                        "reply_buffer_expands",
                                        "acl_access_denied_auth",
                                        "acl_access_denied_cmd",
@@ -377,14 +400,21 @@ static void fill_stats(struct info *in)
     put_u64(in, "expired_time_cap_reached_count", 0);
     put_u64(in, "expire_cycle_cpu_milliseconds", 0);
     put_u64(in, "evicted_keys", in->totals.evicted);
+    put_u64(in, "evicted_clients", 0);
+    put_u64(in, "evicted_scripts", script_cache_evicted(&scripting_of(in->engine)->cache));
     put_zeros(in, eviction);
     put_u64(in, "keyspace_hits", in->totals.hits);
     put_u64(in, "keyspace_misses", in->totals.misses);
+    put_pubsub(in);
     put_zeros(in, middle);
+    put_tracking(in);
+    put_u64(in, "unexpected_error_replies", 0);
     put_u64(in, "total_error_replies", in->totals.errors);
     put_u64(in, "dump_payload_sanitizations", 0);
     put_u64(in, "total_reads_processed", in->host.reads_processed);
     put_u64(in, "total_writes_processed", in->host.writes_processed);
+    put_zeros(in, io);
+    put_u64(in, "client_output_buffer_limit_disconnections", in->host.over_output_limit);
     put_zeros(in, last);
     put_u64(in, "gyre_connection_handovers", in->host.handovers);
 }

@@ -136,24 +136,10 @@ static void rpop(struct ctx *ctx)
 
 static void lmpop(struct ctx *ctx)
 {
-    int64_t keys, count = 1;
-    bool at_head;
-    if (!ctx_arg_range(ctx, 1, 1, INT64_MAX, &keys, "ERR numkeys should be greater than 0")) return;
-    if (keys > ctx->argc - 3) {
-        reply_error(ctx->reply, ERR_SYNTAX);
-        return;
-    }
-    int side = 2 + (int)keys;
-    if (!list_pop_side(ctx, side, &at_head)) return;
-    bool has_count = ctx->argc > side + 2 && ctx_arg_is(ctx, side + 1, "COUNT");
-    if (has_count && !ctx_arg_range(ctx, side + 2, 1, INT64_MAX, &count,
-                                    "ERR count should be greater than 0"))
-        return;
-    if (ctx->argc != side + (has_count ? 3 : 1)) {
-        reply_error(ctx->reply, ERR_SYNTAX);
-        return;
-    }
-    if (!list_pop_first(ctx, 2, (int)keys, at_head, (uint64_t)count)) reply_null_array(ctx->reply);
+    struct list_pop_options o;
+    if (!list_pop_options(ctx, 1, &o)) return;
+    if (!list_pop_first(ctx, o.first_key, o.keys, o.at_head, o.count, false))
+        reply_null_array(ctx->reply);
 }
 
 static void move(struct ctx *ctx, bool from_head, bool to_head)

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
+//
+// What there is to take is read where it lies and goes straight into the reply: an element is
+// copied only when it moves within one list.
 #include "commands/list_pop.h"
 
 #include "base/assert.h"
@@ -11,6 +14,29 @@ bool list_pop_side(struct ctx *ctx, int arg, bool *at_head)
 {
     *at_head = ctx_arg_is(ctx, arg, "LEFT");
     if (*at_head || ctx_arg_is(ctx, arg, "RIGHT")) return true;
+    reply_error(ctx->reply, ERR_SYNTAX);
+    return false;
+}
+
+bool list_pop_options(struct ctx *ctx, int arg, struct list_pop_options *o)
+{
+    int64_t keys, count = 1;
+    if (!ctx_arg_range(ctx, arg, 1, INT64_MAX, &keys, "ERR numkeys should be greater than 0"))
+        return false;
+    if (keys > ctx->argc - arg - 2) {
+        reply_error(ctx->reply, ERR_SYNTAX);
+        return false;
+    }
+    o->first_key = arg + 1;
+    o->keys = (int)keys;
+    int side = o->first_key + o->keys;
+    if (!list_pop_side(ctx, side, &o->at_head)) return false;
+    bool has_count = ctx->argc > side + 2 && ctx_arg_is(ctx, side + 1, "COUNT");
+    if (has_count &&
+        !ctx_arg_range(ctx, side + 2, 1, INT64_MAX, &count, "ERR count should be greater than 0"))
+        return false;
+    o->count = (uint64_t)count;
+    if (ctx->argc == side + (has_count ? 3 : 1)) return true;
     reply_error(ctx->reply, ERR_SYNTAX);
     return false;
 }
@@ -39,16 +65,22 @@ void list_pop_reply(struct ctx *ctx, struct slice key, struct entry *e, bool at_
     ctx_commit_removal(ctx, key, e, EVENT_LIST, pop_event(at_head), count == len);
 }
 
-bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t count)
+void list_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool at_head,
+                       uint64_t count, bool is_bare)
+{
+    reply_array(ctx->reply, 2);
+    reply_bulk(ctx->reply, key);
+    list_pop_reply(ctx, key, e, at_head, count, is_bare);
+}
+
+bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t count, bool is_bare)
 {
     for (int i = first; i < first + n; i++) {
         struct slice key = ctx->argv[i];
         struct entry *e;
         if (!ctx_write_as(ctx, key, TYPE_LIST, &e)) return true;
         if (!e) continue;
-        reply_array(ctx->reply, 2);
-        reply_bulk(ctx->reply, key);
-        list_pop_reply(ctx, key, e, at_head, count, false);
+        list_pop_with_key(ctx, key, e, at_head, count, is_bare);
         return true;
     }
     return false;

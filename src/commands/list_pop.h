@@ -18,15 +18,28 @@ static inline void list_pop_reply_item(struct reply *r, const struct item *i)
 // if it is neither.
 bool list_pop_side(struct ctx *ctx, int arg, bool *at_head);
 
+// What LMPOP and BLMPOP are told: numkeys key… LEFT|RIGHT [COUNT count].
+struct list_pop_options {
+    int first_key, keys; // argument of the first, and their number
+    bool at_head;
+    uint64_t count;
+};
+// Reads it from argument `arg`, numkeys, on. Replies the error and returns false if it does not
+// fit.
+bool list_pop_options(struct ctx *ctx, int arg, struct list_pop_options *o);
+
 // Takes `count` elements (1 or more; all there are, if fewer) from an end of the list at `key`,
 // which is e's, and replies an array of them, or, is_bare, the one element itself.
 void list_pop_reply(struct ctx *ctx, struct slice key, struct entry *e, bool at_head,
                     uint64_t count, bool is_bare);
 
-// Of the `n` keys from argument `first` on, takes up to `count` elements from the first that exists
-// and replies its name with them. False, and nothing replied, if none exists; true also if a key
-// had the wrong type, which is then the reply.
-bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t count);
+// The same, and replies the key with it, in an array of two.
+void list_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool at_head,
+                       uint64_t count, bool is_bare);
+
+// list_pop_with_key with the first of the `n` keys from argument `first` on that exists. False, and
+// nothing replied, if none does; true also if a key had the wrong type, which is then the reply.
+bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t count, bool is_bare);
 
 // Takes an element from an end of the list at `from`, puts it at an end of the one at `to`, which
 // may be the same or not exist, and replies it. False, and nothing replied, if there is no list at

@@ -17,10 +17,12 @@
     "Please note that when switching between policies at runtime LRU and LFU data will take some " \
     "time to adjust."
 
-// The entry of the key, or NULL: null has been replied.
+// The entry of the key, or NULL: null has been replied. A miss is counted, but no keyspace event.
 static const struct entry *look(struct ctx *ctx)
 {
-    const struct entry *e = ctx_look(ctx, ctx->argv[2]);
+    struct keyspace_stats *stats = &ctx->space->stats;
+    const struct entry *e = ctx_peek(ctx, ctx->argv[2]);
+    stat_add(e ? &stats->hits : &stats->misses, 1);
     if (!e) reply_null(ctx->reply);
     return e;
 }

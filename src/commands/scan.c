@@ -28,6 +28,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "engine/engine.h"
+#include "engine/tracking.h"
 
 static bool is_expired(const struct ctx *ctx, const struct entry *e)
 {
@@ -339,13 +340,13 @@ static void flush(struct ctx *ctx, int db)
 {
     bool is_sync;
     if (!parse_flush(ctx, &is_sync)) return;
+    ctx_commit_flush(ctx, db);
     for (uint32_t i = 0; i < ctx->space_count; i++) {
         struct keyspace *ks = ctx->spaces[i];
         for (uint32_t d = 0; d < ks->db_count; d++)
             if (db < 0 || d == (uint32_t)db) db_flush(ks, &ks->dbs[d], ctx->now_ms);
         if (is_sync) keyspace_free_garbage(ks);
     }
-    ctx_commit_flush(ctx, db);
     reply_ok(ctx->reply);
 }
 
@@ -406,21 +407,24 @@ const struct command commands_scan[] = {
      .tips = "request_policy:all_shards response_policy:agg_sum"},
 
     {.name = "flushdb", .handler = flushdb, .arity = -1, .flags = CMD_WRITE,
-     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK, .group = "server", .since = "1.0.0",
+     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK,
+     .span_of = tracking_flush_span, .group = "server", .since = "1.0.0",
      .complexity = "O(1); with SYNC O(N) with N the number of keys in the database",
      .summary = "Removes all keys of the selected database.", .args = "[ASYNC | SYNC]",
      .history = FLUSH_HISTORY,
      .tips = "request_policy:all_shards response_policy:all_succeeded"},
 
     {.name = "flushall", .handler = flushall, .arity = -1, .flags = CMD_WRITE,
-     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK, .group = "server", .since = "1.0.0",
+     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK,
+     .span_of = tracking_flush_span, .group = "server", .since = "1.0.0",
      .complexity = "O(1); with SYNC O(N) with N the number of keys in all databases",
      .summary = "Removes all keys of all databases.", .args = "[ASYNC | SYNC]",
      .history = FLUSH_HISTORY,
      .tips = "request_policy:all_shards response_policy:all_succeeded"},
 
     {.name = "swapdb", .handler = swapdb, .arity = 3, .flags = CMD_WRITE | CMD_FAST,
-     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK, .group = "server", .since = "4.0.0",
+     .acl = ACL_KEYSPACE | ACL_DANGEROUS, .span = SPAN_ALL_OK,
+     .span_of = tracking_flush_span, .group = "server", .since = "4.0.0",
      .complexity = "O(N) with N the number of clients that watch or wait for keys of the two "
                    "databases",
      .summary = "Lets two databases change places.", .args = "index1 index2"},

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The small commands of the server itself: TIME, ROLE, WAIT, LOLWUT, MONITOR, SHUTDOWN.
+// The small commands of the server itself: TIME, ROLE, LOLWUT, MONITOR, SHUTDOWN.
 //
-// There are no replicas: WAIT has nobody to wait for and answers 0 at once, ROLE is always a master
-// without any.
+// There are no replicas: ROLE is always a master without any.
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,17 +28,6 @@ static void role(struct ctx *ctx)
     reply_bulk_text(ctx->reply, "master");
     reply_int(ctx->reply, 0);
     reply_array(ctx->reply, 0);
-}
-
-static void wait_(struct ctx *ctx)
-{
-    int64_t replicas, timeout_ms;
-    if (!ctx_arg_i64(ctx, 1, &replicas, NULL)) return;
-    if (!ctx_arg_i64(ctx, 2, &timeout_ms, "ERR timeout is not an integer or out of range")) return;
-    if (timeout_ms < 0)
-        reply_error(ctx->reply, ERR_TIMEOUT_NEG);
-    else
-        reply_int(ctx->reply, 0);
 }
 
 // --- LOLWUT --------------------------------------------------------------------------------------
@@ -190,17 +178,6 @@ const struct command commands_server[] = {
      .since = "2.8.12",
      .complexity = "O(1)",
      .summary = "Returns the server's role in replication."},
-    {.name = "wait",
-     .handler = wait_,
-     .arity = 3,
-     .flags = CMD_NOSCRIPT,
-     .acl = ACL_CONNECTION,
-     .group = "generic",
-     .since = "3.0.0",
-     .complexity = "O(1)",
-     .args = "numreplicas timeout:integer",
-     .tips = "request_policy:all_shards response_policy:agg_min",
-     .summary = "Waits until replicas have the connection's writes; returns how many have."},
     {.name = "lolwut",
      .handler = lolwut,
      .arity = -1,

@@ -1,27 +1,53 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // stream_read: XREAD and XREADGROUP. First the arguments, then every stream's key, group and id are
-// looked at (read_prepare), then those are served that have something (read_serve): what blocks
-// until something arrives does the second part again.
+// looked at (prepare), then those are served that have something (serve_all).
 //
 // An id of XREADGROUP is either ">", what nobody in the group has got yet, or the place in the
 // consumer's own history behind which to repeat what is pending. As in Redis, ">" is known by the
-// greatest id there is, behind which nothing can be.
-#include "commands/stream_read.h"
+// greatest id there is, behind which nothing can be. A history is always an answer, if an empty
+// one, so only ">" waits.
+//
+// With BLOCK, and nothing to serve, the client waits (commands/wait.c) with arguments in which $
+// and
+// + have become the ids that they stood for. When one of its streams has got entries it is served
+// from that one stream. XREADGROUP ends, too, with an error, when its group or the stream is gone.
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "commands/families.h"
 #include "commands/stream_arg.h"
+#include "commands/wait.h"
+#include "types/stream.h"
+
+// One of the streams. Pointers are valid until the keyspace changes.
+struct part {
+    struct slice key;
+    struct stream *stream;      // NULL: no such key
+    struct stream_group *group; // XREADGROUP
+    struct stream_id after;     // XREADGROUP: STREAM_ID_MAX stands for ">"
+};
+
+struct stream_read {
+    bool is_group, is_noack;
+    bool is_again;    // on behalf of a client that has waited
+    int64_t count;    // per stream; 0: all
+    int64_t block_ms; // 0: for ever, -1: BLOCK was not said
+    int group_arg;    // the consumer is behind it
+    int first_key, count_streams;
+    struct part *parts; // owned, but one only if is_again
+};
 
 // --- arguments -----------------------------------------------------------------------------------
 
-static bool parse_block(struct ctx *ctx, int arg, int64_t *block_ms)
+static bool parse_block(struct ctx *ctx, int arg, struct stream_read *r)
 {
-    if (!ctx_arg_i64(ctx, arg, block_ms, "ERR timeout is not an integer or out of range"))
-        return false;
-    if (*block_ms < 0) return stream_fail(ctx, ERR_TIMEOUT_NEG);
-    return *block_ms <= INT64_MAX - ctx->now_ms || stream_fail(ctx, ERR_TIMEOUT_RANGE);
+    if (r->is_again) return true;
+    if (!(ctx->flags & CTX_IN_SCRIPT)) return block_arg_ms(ctx, arg, &r->block_ms);
+    reply_errorf(ctx->reply, "ERR %s command is not allowed with BLOCK option from scripts",
+                 ctx->cmd->full_name);
+    return false;
 }
 
 static bool only_with_group(struct ctx *ctx, const char *option)
@@ -51,7 +77,7 @@ static bool parse_options(struct ctx *ctx, struct stream_read *r)
         int more = ctx->argc - i - 1;
         bool is_good = true;
         if (more && ctx_arg_is(ctx, i, "block")) {
-            is_good = parse_block(ctx, ++i, &r->block_ms);
+            is_good = parse_block(ctx, ++i, r);
         } else if (more && ctx_arg_is(ctx, i, "count")) {
             is_good = ctx_arg_i64(ctx, ++i, &r->count, NULL);
             if (r->count < 0) r->count = 0;
@@ -83,8 +109,7 @@ static bool parse_options(struct ctx *ctx, struct stream_read *r)
     " ID would just return an empty result set."
 
 // Sets part->after from argument `arg`.
-static bool parse_after(struct ctx *ctx, int arg, const struct stream_read *r,
-                        struct stream_read_part *part)
+static bool parse_after(struct ctx *ctx, int arg, const struct stream_read *r, struct part *part)
 {
     struct slice text = ctx->argv[arg];
     part->after = STREAM_ID_MIN;
@@ -107,8 +132,7 @@ static bool parse_after(struct ctx *ctx, int arg, const struct stream_read *r,
     return true;
 }
 
-static bool prepare_part(struct ctx *ctx, int i, const struct stream_read *r,
-                         struct stream_read_part *part)
+static bool prepare_part(struct ctx *ctx, int i, const struct stream_read *r, struct part *part)
 {
     struct slice key = ctx->argv[r->first_key + i];
     struct entry *e;
@@ -126,30 +150,25 @@ static bool prepare_part(struct ctx *ctx, int i, const struct stream_read *r,
     return parse_after(ctx, r->first_key + r->count_streams + i, r, part);
 }
 
-bool stream_read_prepare(struct ctx *ctx, struct stream_read *r)
+// Reads the command's arguments and looks up its streams. False: the error has been replied, and
+// nothing is to be freed.
+static bool prepare(struct ctx *ctx, struct stream_read *r)
 {
     *r = (struct stream_read){.is_group = ctx->cmd->flags & CMD_WRITE, .block_ms = -1};
     if (!parse_options(ctx, r)) return false;
-    size_t bytes = (size_t)r->count_streams * sizeof r->parts[0];
-    r->parts = mem_calloc(bytes);
+    r->parts = mem_calloc((size_t)r->count_streams * sizeof r->parts[0]);
     for (int i = 0; i < r->count_streams; i++) {
         if (prepare_part(ctx, i, r, &r->parts[i])) continue;
-        stream_read_free(r);
+        mem_free(r->parts);
         return false;
     }
     return true;
 }
 
-void stream_read_free(struct stream_read *r)
-{
-    mem_free(r->parts);
-    r->parts = NULL;
-}
-
 // --- serving -------------------------------------------------------------------------------------
 
 // Entries behind `after` that nobody in the group has got, which the consumer now gets.
-static void reply_new(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part,
+static void reply_new(struct ctx *ctx, const struct stream_read *r, struct part *part,
                       struct stream_consumer *c)
 {
     struct reply_mark mark = reply_open(ctx->reply);
@@ -174,8 +193,8 @@ static void reply_new(struct ctx *ctx, const struct stream_read *r, struct strea
 }
 
 // What is pending for the consumer behind `after`, once more.
-static void reply_history(struct ctx *ctx, const struct stream_read *r,
-                          const struct stream_read_part *part, const struct stream_consumer *c)
+static void reply_history(struct ctx *ctx, const struct stream_read *r, const struct part *part,
+                          const struct stream_consumer *c)
 {
     struct reply_mark mark = reply_open(ctx->reply);
     struct stream_id start = part->after;
@@ -203,7 +222,7 @@ static bool has_entry_behind(const struct stream *s, struct stream_id id)
 }
 
 static struct stream_consumer *consumer_of(struct ctx *ctx, const struct stream_read *r,
-                                           struct stream_read_part *part)
+                                           struct part *part)
 {
     struct slice name = ctx->argv[r->group_arg + 1];
     struct stream_consumer *c = stream_consumer_find(part->group, name);
@@ -215,17 +234,19 @@ static struct stream_consumer *consumer_of(struct ctx *ctx, const struct stream_
     return c;
 }
 
-static void begin_part(struct ctx *ctx, const struct stream_read_part *part)
+static void begin_part(struct ctx *ctx, const struct part *part)
 {
     if (ctx->reply->resp == 2) reply_array(ctx->reply, 2);
     reply_bulk(ctx->reply, part->key);
 }
 
-static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part)
+static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct part *part)
 {
     bool is_history = stream_id_cmp(part->after, STREAM_ID_MAX) != 0;
+    bool is_served = is_history || has_entry_behind(part->stream, part->group->last_id);
+    if (!is_served && r->is_again) return false;
     struct stream_consumer *c = consumer_of(ctx, r, part);
-    if (!is_history && !has_entry_behind(part->stream, part->group->last_id)) return false;
+    if (!is_served) return false;
     begin_part(ctx, part);
     if (is_history)
         reply_history(ctx, r, part, c);
@@ -235,7 +256,7 @@ static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct str
     return true;
 }
 
-static bool serve(struct ctx *ctx, const struct stream_read *r, struct stream_read_part *part)
+static bool serve(struct ctx *ctx, const struct stream_read *r, struct part *part)
 {
     if (!part->stream) return false;
     if (r->is_group) return serve_group(ctx, r, part);
@@ -247,7 +268,8 @@ static bool serve(struct ctx *ctx, const struct stream_read *r, struct stream_re
     return true;
 }
 
-bool stream_read_serve(struct ctx *ctx, const struct stream_read *r)
+// Replies what there is; false, and nothing was replied, if there is nothing.
+static bool serve_all(struct ctx *ctx, const struct stream_read *r)
 {
     struct reply_mark mark = reply_open(ctx->reply);
     size_t n = 0;
@@ -260,12 +282,76 @@ bool stream_read_serve(struct ctx *ctx, const struct stream_read *r)
     return true;
 }
 
+// --- waiting -------------------------------------------------------------------------------------
+
+// The arguments with every id as it stands now: what $ means is settled here. One allocation, which
+// the caller frees.
+static struct slice *settled_argv(const struct ctx *ctx, const struct stream_read *r)
+{
+    size_t bytes = sizeof(struct slice) * (size_t)ctx->argc;
+    int first_id = r->first_key + r->count_streams;
+    struct slice *argv = mem_alloc(bytes + (size_t)r->count_streams * STREAM_ID_TEXT);
+    char *text = (char *)argv + bytes;
+    memcpy(argv, ctx->argv, bytes);
+    for (int i = 0; i < r->count_streams; i++, text += STREAM_ID_TEXT)
+        argv[first_id + i] = (struct slice){text, stream_format_id(text, r->parts[i].after)};
+    return argv;
+}
+
+static bool block(struct ctx *ctx, const struct stream_read *r)
+{
+    struct slice *argv = r->is_group ? NULL : settled_argv(ctx, r);
+    struct block_request request = {
+        .type = TYPE_STREAM,
+        .timeout_ms = r->block_ms,
+        .on_timeout = TIMEOUT_NULL_ARRAY,
+        .flags = r->is_group ? BLOCK_UNTIL_GONE : 0,
+        .argv = argv,
+    };
+    bool is_blocked = wait_for_keys(ctx, &request, r->first_key, r->count_streams);
+    mem_free(argv);
+    return is_blocked;
+}
+
 static void xread(struct ctx *ctx)
 {
     struct stream_read r;
-    if (!stream_read_prepare(ctx, &r)) return;
-    if (!stream_read_serve(ctx, &r)) reply_null_array(ctx->reply); // BLOCK does not wait yet
-    stream_read_free(&r);
+    if (!prepare(ctx, &r)) return;
+    if (!serve_all(ctx, &r) && (r.block_ms < 0 || !block(ctx, &r))) reply_null_array(ctx->reply);
+    mem_free(r.parts);
+}
+
+// A key that is named twice counts with its first id, as in Redis.
+static int find_key(const struct ctx *ctx, const struct stream_read *r, struct slice key)
+{
+    for (int i = 0; i < r->count_streams; i++)
+        if (slice_eq(ctx->argv[r->first_key + i], key)) return i;
+    return -1;
+}
+
+static bool serve_waiting(struct ctx *ctx, struct slice key)
+{
+    struct stream_read r = {.is_group = ctx->cmd->flags & CMD_WRITE, .is_again = true};
+    struct part part = {.key = key};
+    struct entry *e = ctx_write(ctx, key);
+    if (!parse_options(ctx, &r)) return false;
+    int i = find_key(ctx, &r, key);
+    ASSERT(i >= 0);
+    if (!e || e->type != TYPE_STREAM) {
+        if (r.is_group) reply_error(ctx->reply, "UNBLOCKED the stream key no longer exists");
+        return r.is_group;
+    }
+    part.stream = stream_of(e->value);
+    if (r.is_group) part.group = stream_group_find(part.stream, ctx->argv[r.group_arg]);
+    if (r.is_group && !part.group) {
+        reply_error(ctx->reply,
+                    "NOGROUP the consumer group this client was blocked on no longer exists");
+        return true;
+    }
+    if (!parse_after(ctx, r.first_key + r.count_streams + i, &r, &part)) return false;
+    r.parts = &part;
+    r.count_streams = 1;
+    return serve_all(ctx, &r);
 }
 
 // --- declarations --------------------------------------------------------------------------------
@@ -278,14 +364,14 @@ static void xread(struct ctx *ctx)
 
 // clang-format off
 const struct command commands_stream_read[] = {
-    {.name = "xread", .handler = xread, .arity = -4,
+    {.name = "xread", .handler = xread, .serve = serve_waiting, .arity = -4,
      .flags = CMD_READONLY | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
      .keys = {STREAMS(1)}, .group = "stream", .since = "5.0.0",
      .complexity = "For each stream, O(N) with N the number of returned entries",
      .summary = "Returns the entries of one or more streams that come after given ids.",
      .args = "[COUNT count] [BLOCK milliseconds] STREAMS (key... id...)"},
 
-    {.name = "xreadgroup", .handler = xread, .arity = -7,
+    {.name = "xreadgroup", .handler = xread, .serve = serve_waiting, .arity = -7,
      .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
      .keys = {STREAMS(4)}, .group = "stream", .since = "5.0.0",
      .complexity = "For each stream, O(N) with N the number of returned entries",

@@ -8,9 +8,10 @@
 #include <stddef.h>
 
 const struct command *const commands_all[] = {
-    commands_string,
+    commands_string, commands_transaction,
     commands_lcs,
     commands_list,
+    commands_list_block,
     commands_set,
     commands_set_algebra,
     commands_hash,
@@ -20,6 +21,7 @@ const struct command *const commands_all[] = {
     commands_zset,
     commands_zset_range,
     commands_zset_algebra,
+    commands_zset_block,
     commands_geo,
     commands_geo_search,
     commands_hyperloglog,
@@ -33,7 +35,9 @@ const struct command *const commands_all[] = {
     commands_scan,
     commands_dump,
     commands_sort,
+    commands_wait,
     commands_object,
+    commands_pubsub,
     commands_connection,
     commands_client,
     commands_command,
@@ -44,5 +48,7 @@ const struct command *const commands_all[] = {
     commands_latency,
     commands_memory,
     commands_server,
+    commands_script,
+    commands_function,
     NULL,
 };

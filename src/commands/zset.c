@@ -37,6 +37,12 @@ void zset_reply_ranks(struct reply *r, enum zset_shape shape, struct value v, ui
         zset_reply_member(r, shape, &member, score);
 }
 
+static void commit_pop(struct ctx *ctx, struct slice key, struct entry *e, bool is_max,
+                       bool is_empty)
+{
+    ctx_commit_removal(ctx, key, e, EVENT_ZSET, is_max ? "zpopmax" : "zpopmin", is_empty);
+}
+
 void zset_pop(struct ctx *ctx, struct slice key, struct entry *e, bool is_max, uint64_t count,
               enum zset_shape shape)
 {
@@ -45,7 +51,70 @@ void zset_pop(struct ctx *ctx, struct slice key, struct entry *e, bool is_max, u
     uint64_t first = is_max ? len - count : 0;
     zset_reply_ranks(ctx->reply, shape, e->value, first, count, is_max);
     zset_remove_ranks(&e->value, first, count);
-    ctx_commit_removal(ctx, key, e, EVENT_ZSET, is_max ? "zpopmax" : "zpopmin", count == len);
+    commit_pop(ctx, key, e, is_max, count == len);
+}
+
+// What BZPOPMIN replies: three in a row.
+static void pop_bare(struct ctx *ctx, struct slice key, struct entry *e, bool is_max)
+{
+    struct zset_iter it;
+    struct item member;
+    double score;
+    uint64_t len = zset_len(e->value), at = is_max ? len - 1 : 0;
+    reply_array(ctx->reply, 3);
+    reply_bulk(ctx->reply, key);
+    zset_iter_init(&it, e->value, at, false);
+    zset_iter_next(&it, &member, &score);
+    zset_reply_member(ctx->reply, ZSET_FLAT, &member, score);
+    zset_remove_ranks(&e->value, at, 1);
+    commit_pop(ctx, key, e, is_max, len == 1);
+}
+
+void zset_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool is_max,
+                       uint64_t count, bool is_bare)
+{
+    if (is_bare) {
+        pop_bare(ctx, key, e, is_max);
+        return;
+    }
+    reply_array(ctx->reply, 2);
+    reply_bulk(ctx->reply, key);
+    zset_pop(ctx, key, e, is_max, count, ZSET_PAIRS);
+}
+
+bool zset_pop_first(struct ctx *ctx, int first, int n, bool is_max, uint64_t count, bool is_bare)
+{
+    for (int i = first; i < first + n; i++) {
+        struct slice key = ctx->argv[i];
+        struct entry *e;
+        if (!ctx_write_as(ctx, key, TYPE_ZSET, &e)) return true;
+        if (!e) continue;
+        zset_pop_with_key(ctx, key, e, is_max, count, is_bare);
+        return true;
+    }
+    return false;
+}
+
+bool zset_pop_options(struct ctx *ctx, int arg, struct zset_pop_options *o)
+{
+    int64_t keys, count = 1;
+    if (!ctx_arg_range(ctx, arg, 1, INT64_MAX, &keys, "ERR numkeys should be greater than 0"))
+        return false;
+    if (keys >= ctx->argc - arg - 1) goto syntax;
+    o->first_key = arg + 1;
+    o->keys = (int)keys;
+    int where = o->first_key + o->keys;
+    o->is_max = ctx_arg_is(ctx, where, "MAX");
+    if (!o->is_max && !ctx_arg_is(ctx, where, "MIN")) goto syntax;
+    bool has_count = ctx->argc > where + 2 && ctx_arg_is(ctx, where + 1, "COUNT");
+    if (has_count &&
+        !ctx_arg_range(ctx, where + 2, 1, INT64_MAX, &count, "ERR count should be greater than 0"))
+        return false;
+    o->count = (uint64_t)count;
+    if (ctx->argc == where + (has_count ? 3 : 1)) return true;
+syntax:
+    reply_error(ctx->reply, ERR_SYNTAX);
+    return false;
 }
 
 uint64_t zset_store(struct ctx *ctx, struct slice key, struct value v, const char *event)
@@ -288,49 +357,12 @@ static void zpopmax(struct ctx *ctx)
     pop(ctx, true);
 }
 
-struct mpop_options {
-    int keys; // how many, from argument 2 on
-    bool is_max;
-    int64_t count;
-};
-
-static bool parse_mpop(struct ctx *ctx, struct mpop_options *o)
-{
-    int64_t keys;
-    *o = (struct mpop_options){.count = 1};
-    if (!ctx_arg_range(ctx, 1, 1, INT64_MAX, &keys, "ERR numkeys should be greater than 0"))
-        return false;
-    if (keys >= ctx->argc - 2) goto syntax;
-    o->keys = (int)keys;
-    int where = 2 + o->keys;
-    o->is_max = ctx_arg_is(ctx, where, "MAX");
-    if (!o->is_max && !ctx_arg_is(ctx, where, "MIN")) goto syntax;
-    if (where + 1 == ctx->argc) return true;
-    if (where + 2 == ctx->argc || !ctx_arg_is(ctx, where + 1, "COUNT")) goto syntax;
-    if (!ctx_arg_range(ctx, where + 2, 1, INT64_MAX, &o->count,
-                       "ERR count should be greater than 0"))
-        return false;
-    if (where + 3 == ctx->argc) return true;
-syntax:
-    reply_error(ctx->reply, ERR_SYNTAX);
-    return false;
-}
-
 static void zmpop(struct ctx *ctx)
 {
-    struct mpop_options o;
-    if (!parse_mpop(ctx, &o)) return;
-    for (int i = 2; i < 2 + o.keys; i++) {
-        struct slice key = ctx->argv[i];
-        struct entry *e;
-        if (!ctx_write_as(ctx, key, TYPE_ZSET, &e)) return;
-        if (!e) continue;
-        reply_array(ctx->reply, 2);
-        reply_bulk(ctx->reply, key);
-        zset_pop(ctx, key, e, o.is_max, (uint64_t)o.count, ZSET_PAIRS);
-        return;
-    }
-    reply_null_array(ctx->reply);
+    struct zset_pop_options o;
+    if (!zset_pop_options(ctx, 1, &o)) return;
+    if (!zset_pop_first(ctx, o.first_key, o.keys, o.is_max, o.count, false))
+        reply_null_array(ctx->reply);
 }
 
 // --- ZRANDMEMBER ---------------------------------------------------------------------------------

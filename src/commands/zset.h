@@ -52,6 +52,24 @@ void zset_add_members(struct ctx *ctx, const struct zset_adding *a);
 void zset_pop(struct ctx *ctx, struct slice key, struct entry *e, bool is_max, uint64_t count,
               enum zset_shape shape);
 
+// Takes up to `count` members as zset_pop does and replies the key and, in an array, each with its
+// score; is_bare: one member, and key, member and score in one array.
+void zset_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool is_max,
+                       uint64_t count, bool is_bare);
+// The same with the first of the `n` keys from argument `first` on that exists. False, and nothing
+// replied, if none does; true also if a key had the wrong type, which is then the reply.
+bool zset_pop_first(struct ctx *ctx, int first, int n, bool is_max, uint64_t count, bool is_bare);
+
+// What ZMPOP and BZMPOP are told: numkeys key… MIN|MAX [COUNT count].
+struct zset_pop_options {
+    int first_key, keys; // argument of the first, and their number
+    bool is_max;
+    uint64_t count;
+};
+// Reads it from argument `arg`, numkeys, on. Replies the error and returns false if it does not
+// fit.
+bool zset_pop_options(struct ctx *ctx, int arg, struct zset_pop_options *o);
+
 // Puts a zset that was built anew at the key, whatever was there, commits it as `event`, and
 // returns how many members it has; an empty one deletes the key. The value is consumed.
 uint64_t zset_store(struct ctx *ctx, struct slice key, struct value v, const char *event);

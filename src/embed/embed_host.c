@@ -13,6 +13,7 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/pubsub.h"
 
 struct row {
     const char *name;
@@ -173,6 +174,15 @@ static void monitor(struct ctx *ctx, bool on)
     (void)ctx, (void)on;
 }
 
+static void unsubscribe_all(struct ctx *ctx)
+{
+    struct session *s = ctx->session;
+    pubsub_forget(ctx->engine->pubsub[0], s->subscriptions, s->home);
+    subscriptions_free(s->subscriptions);
+    s->subscriptions = NULL;
+    atomic_fetch_sub_explicit(&ctx->engine->subscribers, 1, memory_order_relaxed); // one thread
+}
+
 static void info(struct ctx *ctx, struct host_info *out)
 {
     (void)ctx;
@@ -207,6 +217,7 @@ void embed_host_init(struct embed *e)
         .kill_session = kill_session,
         .pause = pause_,
         .monitor = monitor,
+        .unsubscribe_all = unsubscribe_all,
         .info = info,
         .shard_info = shard_info,
         .reset_stats = reset_stats,

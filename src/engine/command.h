@@ -37,6 +37,7 @@ enum command_flag {
     CMD_TOUCHES_ARBITRARY_KEYS = 1u << 20,
     CMD_PROTECTED = 1u << 21, // needs enable-debug-command or the like
     // Gyre's own, not shown by COMMAND:
+    CMD_SUBSCRIBER = 1u << 27, // may run on a RESP2 connection that has subscriptions
     CMD_SESSION =
         1u << 28, // reads or changes the connection's session: runs at home, alone in its run
 };
@@ -79,6 +80,10 @@ enum command_span {
     SPAN_TEXT,   // every shard; bulk or verbatim strings joined
     SPAN_CURSOR, // SCAN: one shard after the other, the cursor says which
     SPAN_MEET_ALL, // all shards park
+    SPAN_HOME,     // no keys: at home, in the order of its inbox (PUBLISH)
+    SPAN_SESSION,  // changes the session and what every shard knows of it (SUBSCRIBE): once nothing
+                  // of the connection is under way, the handler runs on every shard without a reply
+                  // (CTX_IS_PART; it reads the session), then `conclude` at home
 };
 
 enum key_flag { // as COMMAND INFO shows them in key specifications
@@ -134,10 +139,21 @@ typedef void (*command_finish_fn)(struct ctx *ctx, int64_t sum);
 // (also with an error), or returns false, and goes on waiting. See engine/block.h.
 typedef bool (*command_serve_fn)(struct ctx *ctx, struct slice key);
 
+// What a command is to transactions, where requests are read (server/transaction.c).
+enum command_transaction {
+    TRANSACTION_NONE, // queued between MULTI and EXEC
+    TRANSACTION_MULTI,
+    TRANSACTION_EXEC,
+    TRANSACTION_DISCARD,
+    TRANSACTION_WATCH,
+    TRANSACTION_UNWATCH,
+};
+
 struct command {
     const char
         *name; // lower case; of a subcommand: its own word only. NULL ends an array of subcommands
     command_fn handler;
+    uint8_t transaction; // enum command_transaction
     uint8_t member; // argument that names a member (field) of the first key's value, to be fetched
                     // ahead; 0: none
     int16_t arity;  // with the name (and the container's); negative: at least
@@ -162,6 +178,7 @@ struct command {
     const char *tips;         // "nondeterministic_output request_policy:all_shards …", or NULL
     const char *deprecated;   // "6.2.0: `GETEX` …" (since: replaced by), or NULL
     command_finish_fn finish; // SPAN_SUM whose reply is not simply the sum; else NULL
+    command_fn conclude;      // SPAN_SESSION: changes the session and replies
     command_serve_fn serve;   // of a command that may block (engine/block.h); else NULL
     command_keys_fn get_keys; // NULL: the specifications say it all
     const struct command *parent; // set by the table

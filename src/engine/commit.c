@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // commit: the write tail. Whatever a write leaves behind passes through here, once for every key it
-// changed and after it changed it; handlers do none of it themselves. What hangs on it now: the
-// count of changes (rdb_changes_since_last_save). WATCH, keyspace notifications, client tracking,
-// the log and replication join here.
+// changed and after it changed it; handlers do none of it themselves. What hangs on it:
+//
+//     the count of changes (rdb_changes_since_last_save)
+//     WATCH and commands that wait for the key (interest.h)
+//     keyspace notifications (notify.h)
+//     client-side caching (tracking.h)
+//
+// The log and replication join here.
 #include "engine/ctx.h"
+#include "engine/interest.h"
+#include "engine/notify.h"
+#include "engine/tracking.h"
 #include "types/hash.h"
 
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event)
 {
-    (void)db, (void)key, (void)class, (void)event;
     stat_add(&ctx->space->stats.dirty, 1);
+    interest_changed(ctx, db, key);
+    tracking_key_changed(ctx, key);
+    if (event) notify(ctx, db, key, class, event);
 }
 
 void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const char *event)
@@ -40,12 +50,14 @@ bool ctx_commit_fields_expired(struct ctx *ctx, struct slice key, struct entry *
 
 void ctx_commit_flush(struct ctx *ctx, int db)
 {
-    (void)db;
+    interest_flushing(ctx, db);
+    tracking_flushed(ctx, db);
     stat_add(&ctx->space->stats.dirty, 1);
 }
 
 void ctx_commit_swap(struct ctx *ctx, uint32_t a, uint32_t b)
 {
-    (void)a, (void)b;
+    interest_swapped(ctx, a, b);
+    if (a != b) tracking_flushed(ctx, -1);
     stat_add(&ctx->space->stats.dirty, 1);
 }

@@ -7,12 +7,25 @@
 
 #include "base/hash.h"
 #include "engine/engine.h"
-#include "engine/settings.h"
+#include "engine/notify.h"
 #include "types/hash.h"
 
 uint64_t ctx_hash(const struct ctx *ctx, struct slice key)
 {
     return key.ptr == ctx->first_key ? ctx->first_hash : hash_bytes(key);
+}
+
+bool ctx_has_shard(const struct ctx *ctx, uint32_t shard)
+{
+    return ctx->space_count == 1 ? ctx->space->shard == shard : ctx->spaces[shard] != NULL;
+}
+
+bool ctx_has_all(const struct ctx *ctx)
+{
+    if (ctx->space_count < ctx->engine->shard_count) return false;
+    for (uint32_t i = 0; i < ctx->space_count; i++)
+        if (!ctx->spaces[i]) return false;
+    return true;
 }
 
 static struct keyspace *space_of(const struct ctx *ctx, struct slice key)
@@ -80,6 +93,7 @@ static struct entry *fresh(struct ctx *ctx, struct entry *e, bool is_new)
         e->lru = lru_clock(ctx->now_ms) & 0xffffff;
     else if (is_new)
         e->lru = (lfu_minutes(ctx->now_ms) << 8 | LFU_INIT) & 0xffffff;
+    if (UNLIKELY(is_new)) notify(ctx, ctx->db, entry_key(e), EVENT_NEW, "new");
     return e;
 }
 
@@ -108,17 +122,23 @@ struct entry *ctx_write(struct ctx *ctx, struct slice key)
     return e;
 }
 
+static void count_look(struct ctx *ctx, struct slice key, const struct entry *e)
+{
+    stat_add(e ? &ctx->space->stats.hits : &ctx->space->stats.misses, 1);
+    if (UNLIKELY(!e)) notify(ctx, ctx->db, key, EVENT_MISS, "keymiss");
+}
+
 struct entry *ctx_read(struct ctx *ctx, struct slice key)
 {
     struct entry *e = ctx_write(ctx, key);
-    stat_add(e ? &ctx->space->stats.hits : &ctx->space->stats.misses, 1);
+    count_look(ctx, key, e);
     return e;
 }
 
 struct entry *ctx_look(struct ctx *ctx, struct slice key)
 {
     struct entry *e = ctx_peek(ctx, key);
-    stat_add(e ? &ctx->space->stats.hits : &ctx->space->stats.misses, 1);
+    count_look(ctx, key, e);
     return e;
 }
 
@@ -217,13 +237,17 @@ void ctx_delete(struct ctx *ctx, struct slice key, struct entry *e)
 struct entry *ctx_move(struct ctx *ctx, struct slice key, struct entry *e, uint32_t to_db,
                        struct slice to_key)
 {
-    return db_move(ctx_db_of(ctx, ctx->db, key), e, ctx_hash(ctx, key),
-                   ctx_db_of(ctx, to_db, to_key), to_key, ctx_hash(ctx, to_key));
+    e = db_move(ctx_db_of(ctx, ctx->db, key), e, ctx_hash(ctx, key), ctx_db_of(ctx, to_db, to_key),
+                to_key, ctx_hash(ctx, to_key));
+    notify(ctx, to_db, to_key, EVENT_NEW, "new");
+    return e;
 }
 
 struct entry *ctx_copy(struct ctx *ctx, struct entry *e, uint32_t to_db, struct slice to_key)
 {
-    return db_copy(e, ctx_db_of(ctx, to_db, to_key), to_key, ctx_hash(ctx, to_key));
+    e = db_copy(e, ctx_db_of(ctx, to_db, to_key), to_key, ctx_hash(ctx, to_key));
+    notify(ctx, to_db, to_key, EVENT_NEW, "new");
+    return e;
 }
 
 void ctx_reply_string(struct ctx *ctx, const struct entry *e)

@@ -18,13 +18,16 @@ struct session;
 struct settings;
 
 enum ctx_flag {
-    CTX_NO_TOUCH = 1u << 0,   // CLIENT NO-TOUCH: do not refresh LRU
-    CTX_IS_PART = 1u << 1,    // one shard's part of a splittable command
-    CTX_NOTE_LATER = 1u << 2, // who sent the command sees to the slow log (engine_note_slow)
-    CTX_IN_EXEC = 1u << 3,    // one of a transaction's commands
-    CTX_IN_SCRIPT = 1u << 4,  // called by a script
+    CTX_NO_TOUCH = 1u << 0,     // CLIENT NO-TOUCH: do not refresh LRU
+    CTX_IS_PART = 1u << 1,      // one shard's part of a splittable command
+    CTX_NOTE_LATER = 1u << 2,   // who sent the command sees to the slow log (engine_note_slow)
+    CTX_IN_EXEC = 1u << 3,      // one of a transaction's commands
+    CTX_IN_SCRIPT = 1u << 4,    // called by a script
+    CTX_MAY_BLOCK = 1u << 5,    // who runs the command takes care of ctx->waiter
+    CTX_UNIT_GOES_ON = 1u << 6, // more of the same transaction follows on this shard
+    CTX_CACHING = 1u << 7,      // CLIENT CACHING was said about it
+    CTX_ON_COPIES = 1u << 8,    // on copies of what the shards have read for it (SPAN_GATHER)
 };
-#define CTX_MUST_NOT_BLOCK (CTX_IN_EXEC | CTX_IN_SCRIPT)
 
 struct ctx {
     const struct command *cmd;
@@ -39,7 +42,9 @@ struct ctx {
     // The client, never NULL. It stays as it is while the command runs, but belongs to its home
     // shard: only a CMD_SESSION command, which runs there alone, may change it.
     struct session *session;
-    struct keyspace *const *spaces; // what may be touched: one keyspace, or all by shard index
+    // What may be touched: one keyspace; or several by shard index, NULL where it may not be (a
+    // command that concerns the whole database finds none of those).
+    struct keyspace *const *spaces;
     uint32_t space_count;
     struct keyspace *space; // the one, or the runner's own
     uint64_t first_hash;    // hash of the key at first_key, computed while the batch was read
@@ -48,11 +53,15 @@ struct ctx {
                             // beginning
     struct blob *
         *blobs; // per argument: bytes already in a blob, or NULL (often all NULL: blobs NULL)
+    struct waiter *waiter; // out: the command waits (engine/block.h); owned by who runs it
 };
 
 // --- keys ----------------------------------------------------------------------------------------
 
 uint64_t ctx_hash(const struct ctx *ctx, struct slice key);
+// May keys of this shard be touched? And keys of all shards?
+bool ctx_has_shard(const struct ctx *ctx, uint32_t shard);
+bool ctx_has_all(const struct ctx *ctx);
 // The part of database `index` that holds this key.
 struct db *ctx_db_of(const struct ctx *ctx, uint32_t index, struct slice key);
 
@@ -63,7 +72,7 @@ struct entry *ctx_read(struct ctx *ctx, struct slice key);
 struct entry *ctx_write(struct ctx *ctx, struct slice key);
 // Neither counts nor refreshes (TTL, OBJECT, EXISTS count differently: see Redis).
 struct entry *ctx_peek(struct ctx *ctx, struct slice key);
-// Counts hits and misses, but does not refresh LRU: EXISTS, TYPE, TTL, OBJECT.
+// Counts hits and misses, but does not refresh LRU: EXISTS, TYPE, TTL.
 struct entry *ctx_look(struct ctx *ctx, struct slice key);
 // As ctx_peek in another database than the selected one.
 struct entry *ctx_peek_db(struct ctx *ctx, uint32_t index, struct slice key);
@@ -138,7 +147,7 @@ bool ctx_commit_fields_expired(struct ctx *ctx, struct slice key, struct entry *
 // As ctx_commit for a key in another database.
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event);
-// A database was emptied (-1: all were).
+// A database is about to be emptied (-1: all are): its keys are still there.
 void ctx_commit_flush(struct ctx *ctx, int db);
 // Two databases changed places (a may be b).
 void ctx_commit_swap(struct ctx *ctx, uint32_t a, uint32_t b);

@@ -9,8 +9,11 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/interest.h"
 #include "engine/protect.h"
+#include "engine/pubsub.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 #include "types/hash.h"
 
 struct engine *engine_new(const struct command *const *families, const struct settings *settings,
@@ -31,25 +34,36 @@ struct engine *engine_new(const struct command *const *families, const struct se
     for (size_t i = 0; i < sizeof secret; i++) snprintf(e->run_id + 2 * i, 3, "%02x", secret[i]);
     e->spaces = mem_calloc(shard_count * sizeof e->spaces[0]);
     e->stats = mem_calloc(shard_count * sizeof e->stats[0]);
+    e->pubsub = mem_calloc(shard_count * sizeof e->pubsub[0]);
+    e->tracking = mem_calloc(shard_count * sizeof e->tracking[0]);
     for (uint32_t i = 0; i < shard_count; i++) {
         uint64_t seed;
         random_secret(&seed, sizeof seed);
         e->spaces[i] = mem_alloc_aligned(sizeof *e->spaces[i], 64);
         keyspace_init(e->spaces[i], i, (uint32_t)settings->databases, seed, now_ms);
         e->stats[i] = stats_new(command_count(e->table));
+        e->pubsub[i] = pubsub_new(shard_count);
+        e->tracking[i] = tracking_new();
     }
     return e;
 }
 
 void engine_free(struct engine *e)
 {
+    struct scripting *scripting = atomic_load(&e->scripting);
+    if (scripting) e->scripting_free(scripting);
     for (uint32_t i = 0; i < e->shard_count; i++) {
+        interests_free(e->spaces[i]);
         keyspace_free(e->spaces[i]);
         mem_free(e->spaces[i]);
         stats_free(e->stats[i]);
+        pubsub_free(e->pubsub[i]);
+        tracking_free(e->tracking[i]);
     }
     mem_free(e->spaces);
     mem_free(e->stats);
+    mem_free(e->pubsub);
+    mem_free(e->tracking);
     slowlog_free(e->slowlog);
     latency_free(e->latency);
     command_table_free(e->table);
@@ -115,6 +129,8 @@ static const char *refusal(const struct session *s, const struct settings *setti
     if (error) return error; // Redis asks for this before it asks for a password
     if (UNLIKELY(!s->is_authenticated) && !(c->flags & CMD_NO_AUTH)) return ERR_NOAUTH;
     if (is_out_of_memory(settings, c)) return ERR_OOM;
+    if (UNLIKELY(s->subscriptions != NULL) && s->resp == 2 && !(c->flags & CMD_SUBSCRIBER))
+        return ERR_SUBSCRIBER;
     return NULL;
 }
 
@@ -152,7 +168,8 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
             reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
                          c->full_name);
         else
-            reply_error(ctx->reply, error ? error : ERR_OOM); // memory was freed since
+            // It may name the command. NULL: memory was freed since.
+            reply_errorf(ctx->reply, error ? error : ERR_OOM, c->full_name);
         stat_add(&stats->commands[c->id].rejected, 1);
     }
     stats_count_error(stats, ctx->reply->error_code);
@@ -213,6 +230,10 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
     ctx->reply->error_count = 0;
     uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
     ctx->cmd->handler(ctx);
+    if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
+        ctx->cmd->conclude(ctx); // one shard is all
+    if (UNLIKELY(ctx->session->tracking)) tracking_remember(ctx);
+    if (!(ctx->flags & (CTX_UNIT_GOES_ON | CTX_IN_EXEC | CTX_IN_SCRIPT))) tracking_unit_end(ctx);
     ctx->begin_ticks = clock_ticks(); // of the next one
     uint64_t ticks = ctx->begin_ticks - begin;
     if (LIKELY(!(ctx->flags & CTX_IS_PART))) engine_count(ctx, shard, ticks);
@@ -250,8 +271,14 @@ bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budg
     // Relaxed: whether it is seen this time or the next does not matter.
     if (UNLIKELY(atomic_load_explicit(&e->is_cron_paused, memory_order_relaxed))) return false;
     struct keyspace *ks = e->spaces[shard];
-    struct ctx ctx = {
-        .engine = e, .now_ms = now_ms, .space = ks, .space_count = 1, .spaces = &e->spaces[shard]};
+    struct ctx ctx = {.engine = e,
+                      .settings = atomic_load(&e->settings),
+                      .now_ms = now_ms,
+                      .space = ks,
+                      .space_count = 1,
+                      .spaces = &e->spaces[shard]};
     struct keyspace_due due = {.entry = expire_due, .fields = expire_fields_due, .arg = &ctx};
-    return keyspace_cron(ks, now_ms, budget, &due);
+    bool has_more = keyspace_cron(ks, now_ms, budget, &due);
+    tracking_unit_end(&ctx);
+    return tracking_cron(e, shard) || has_more;
 }

@@ -14,11 +14,14 @@
 #include "engine/stats.h"
 
 struct host;
+struct scripting;
 
 struct engine {
     struct command_table *table;
     struct keyspace **spaces;   // by shard; each owned by its shard's thread
     struct shard_stats **stats; // by shard; written by its shard's thread only, read by all
+    struct tracking **tracking; // by shard; owned as its keyspace is (client-side caching)
+    struct pubsub **pubsub;     // by shard; owned as its keyspace is
     uint32_t shard_count;
     _Atomic(const struct settings *)
         settings; // the newest; who runs commands holds on to one, see shard.h
@@ -29,8 +32,22 @@ struct engine {
     struct latency_monitor *latency;
     _Atomic uint64_t next_session_id;
     _Atomic uint32_t monitors;     // connections in MONITOR; read before every command
+    _Atomic uint32_t subscribers;  // connections with subscriptions
+    _Atomic uint32_t trackers;     // connections that track; read at every change
     _Atomic uint32_t replid_epoch; // raised by DEBUG CHANGE-REPL-ID; makes master_replid
+    // Scripts and functions: made by the first who needs it (script/scripting.h), who says how it
+    // is freed. The engine knows no more of it.
+    _Atomic(struct scripting *) scripting;
+    void (*scripting_free)(struct scripting *scripting);
+    _Atomic uint32_t busy_scripts; // scripts that run for longer than busy-reply-threshold
     _Atomic bool is_cron_paused;   // DEBUG PAUSE-CRON: engine_cron does nothing
+    // Blocked commands with keys on several shards: while there are any, transactions over several
+    // shards meet, so that the key that was readied first serves.
+    _Atomic uint32_t spread_waiters;
+    // Those of them that move to another shard (BLMOVE): while there are any, no command enters
+    // before the one that the connection sent before it is done, so that what a pipeline pushed is
+    // moved on before it looks again.
+    _Atomic uint32_t moving_waiters;
 };
 
 // shard_count keyspaces with settings->databases databases each. `settings` and `host` stay the

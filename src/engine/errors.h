@@ -20,6 +20,23 @@
 #define ERR_SAME_OBJECT     "ERR source and destination objects are the same"
 #define ERR_INVALID_CURSOR  "ERR invalid cursor"
 #define ERR_TIMEOUT_RANGE   "ERR timeout is out of range"
+#define ERR_READ_ONLY_SCRIPT "ERR Write commands are not allowed from read-only scripts."
 #define ERR_TIMEOUT_NEG     "ERR timeout is negative"
 
+// %s: the command's full name
+#define ERR_SUBSCRIBER                                                                             \
+    "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "    \
+    "allowed in this context"
+
+#define ERR_UNBLOCKED   "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 #define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
+
+#define ERR_NOT_BUSY "NOTBUSY No scripts in execution right now."
+#define ERR_UNKILLABLE                                                                             \
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "    \
+    "either wait the script termination or kill the server in a hard way using the SHUTDOWN "      \
+    "NOSAVE command."
+#define ERR_BUSY_SCRIPT                                                                            \
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+#define ERR_BUSY_FUNCTION                                                                          \
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "engine/ctx.h"
 #include "engine/session.h"
+#include "engine/subscriptions.h"
 
 // What a connection's session does not know itself.
 struct session_io {
@@ -34,7 +35,8 @@ struct host_info {          // the server's part of INFO
     uint64_t net_input_bytes, net_output_bytes;
     uint64_t reads_processed, writes_processed;
     uint64_t recent_max_query, recent_max_reply;
-    uint64_t handovers; // connections moved between shards
+    uint64_t handovers;         // connections moved between shards
+    uint64_t over_output_limit; // connections closed because of it
     uint64_t monitors;
     double input_kbps, output_kbps;
     uint64_t ops_per_second;                          // instantaneous_ops_per_sec
@@ -43,6 +45,9 @@ struct host_info {          // the server's part of INFO
 
 enum host_shutdown { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
 enum host_pause { PAUSE_WRITE, PAUSE_ALL };
+
+struct publication;
+struct invalidation;
 
 struct host {
     void *owner;
@@ -54,6 +59,30 @@ struct host {
     // This shard stops executing (write) commands of clients until then (Unix ms); 0: goes on.
     void (*pause)(struct ctx *ctx, enum host_pause mode, int64_t until_ms);
     void (*monitor)(struct ctx *ctx, bool on);
+    // Shows the monitors a command that a script calls. NULL: nobody monitors.
+    void (*monitor_lua)(struct ctx *ctx, int argc, const struct slice *argv);
+    // A script has been running for longer than busy-reply-threshold: called every 10 ms or so
+    // until it ends, to answer others meanwhile (-BUSY). NULL: they wait.
+    void (*busy)(struct ctx *ctx);
+    // The session gets, or does not get any more, what is published to `name`: on its home shard,
+    // in the part of a command of SPAN_SESSION. NULL: nobody listens.
+    void (*subscribe)(struct ctx *ctx, enum pubsub_kind kind, struct slice name, bool on);
+    // The session forgets all its subscriptions, and every shard its part in them (RESET).
+    void (*unsubscribe_all)(struct ctx *ctx);
+    // Takes a message to subscribers at home on `shards` (ascending). It is copied.
+    void (*publish)(struct ctx *ctx, const struct publication *publication, const uint32_t *shards,
+                    uint32_t count);
+    // Ends the wait of a blocked session of this shard, as if its time were up or with an error
+    // (CLIENT UNBLOCK). False: it waits no more.
+    bool (*unblock_session)(struct ctx *ctx, struct session *s, bool is_error);
+    // The session with this id if its home is the shard this runs on, else NULL.
+    struct session *(*find_session)(struct ctx *ctx, uint64_t id);
+    // Tells the connections that track (engine/tracking.h); takes the invalidation over. NULL:
+    // nobody listens.
+    void (*invalidate)(struct ctx *ctx, struct invalidation *inv);
+    // Every shard's copy of the session's prefixes becomes what session->tracking_prefixes says.
+    // NULL: there is one shard.
+    void (*sync_prefixes)(struct ctx *ctx);
     void (*info)(struct ctx *ctx, struct host_info *out);
     // Instantaneous figures per shard; false past the last.
     bool (*shard_info)(struct ctx *ctx, uint32_t shard, struct shard_info *out);

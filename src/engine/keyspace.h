@@ -37,6 +37,9 @@ struct keyspace {
     struct keyspace_stats stats;
     bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
     struct garbage *garbage;  // what was detached to be freed in slices by keyspace_cron
+    // Who wants to know of changes (interest.h).
+    struct dict interests;
+    struct interest *ready, *ready_tail; // keys that somebody waits for, readied by this thread
 };
 
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,

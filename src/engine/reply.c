@@ -142,6 +142,17 @@ void reply_lend(struct reply *r, struct reply_chunk *chunk, char *data, uint32_t
     append_chunk(r, chunk);
 }
 
+struct reply_chunk *reply_chunk_new(uint32_t cap)
+{
+    return chunk_new(cap);
+}
+
+void reply_begin_with(struct reply *r, struct reply_chunk *chunk)
+{
+    ASSERT(!r->head);
+    append_chunk(r, chunk);
+}
+
 void reply_grow(struct reply *r, size_t n)
 {
     struct reply_chunk *c = r->spare;

@@ -63,6 +63,10 @@ void reply_recycle(struct reply *r, struct reply_chunk *list);
 // Gives an empty reply a first chunk of the caller's own memory, both of which must stay until the
 // chunk has left the reply and was freed (which frees neither) or recycled.
 void reply_lend(struct reply *r, struct reply_chunk *chunk, char *data, uint32_t cap);
+// An empty chunk, owned by the caller, and what it is for: the first one of an empty reply, which
+// takes it over, where an ordinary one would be too big (a little to each of many connections).
+struct reply_chunk *reply_chunk_new(uint32_t cap);
+void reply_begin_with(struct reply *r, struct reply_chunk *chunk);
 // Moves all of `from` behind what is in `to`, copying what is small and what lies in lent memory.
 // `from` is empty afterwards. error_count and error_code of neither change: whoever executed the
 // command has counted them.

@@ -8,6 +8,8 @@
 #include <stddef.h>
 
 #include "base/mem.h"
+#include "ds/names.h"
+#include "engine/subscriptions.h"
 
 void session_init(struct session *s, uint64_t id)
 {
@@ -25,6 +27,19 @@ void session_free(struct session *s)
     forget(&s->name);
     forget(&s->lib_name);
     forget(&s->lib_ver);
+    subscriptions_free(s->subscriptions);
+    s->subscriptions = NULL;
+    session_forget_tracking(s);
+}
+
+void session_forget_tracking(struct session *s)
+{
+    if (s->tracking_prefixes) names_free(s->tracking_prefixes);
+    mem_free(s->tracking_prefixes);
+    s->tracking_prefixes = NULL;
+    s->tracking = 0;
+    s->redirect_id = 0;
+    s->is_redirect_broken = false;
 }
 
 void session_reset(struct session *s, bool needs_auth)

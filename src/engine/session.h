@@ -13,11 +13,28 @@
 // for the next.
 enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
+struct names;
+
 struct session {
     uint64_t id;
     uint32_t db;
-    uint8_t resp;       // 2 or 3
-    uint8_t reply_mode; // enum session_reply (CLIENT REPLY)
+    uint8_t resp;                     // 2 or 3
+    uint8_t reply_mode;               // enum session_reply (CLIENT REPLY)
+    uint32_t home;                    // shard; changes when the connection moves
+    uint32_t multi_count;             // commands queued by MULTI
+    uint32_t watch_count;             // keys watched
+    struct watch *watch;              // engine/interest.h; a reference, owned; NULL: watches nothing
+    bool is_in_multi, is_multi_dirty; // queueing; EXEC will be refused
+    bool is_blocked;                  // waits in a blocking command
+    struct subscriptions *subscriptions; // owned; NULL: none (engine/subscriptions.h)
+    // Client-side caching.
+    uint32_t tracking;               // enum tracking_flag (engine/tracking.h); 0: off
+    uint32_t redirect_home;          // shard of
+    uint64_t redirect_id;            // who gets its invalidations; 0: itself
+    bool is_redirect_broken;         // that one is gone
+    bool is_pinned;                  // others redirect to it: it must not move any more
+    _Atomic uint32_t redirect_found; // while CLIENT TRACKING runs: where REDIRECT's id is, + 1
+    struct names *tracking_prefixes; // BCAST; owned, NULL: none
     bool is_authenticated;
     bool is_closing; // close once the replies written so far are sent
     bool is_cut_off; // close at once
@@ -35,6 +52,8 @@ struct session {
 
 void session_init(struct session *s, uint64_t id);
 void session_free(struct session *s);
+// No tracking, as at the beginning (engine/tracking.h: tracking_stop).
+void session_forget_tracking(struct session *s);
 // Back to the state of a new connection (RESET).
 void session_reset(struct session *s, bool needs_auth);
 // Is the reply of a command to be sent? Call once per command: before it runs, or after it if it is

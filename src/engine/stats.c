@@ -58,6 +58,7 @@ void stats_reset(struct shard_stats *s)
 
 void stats_count_error(struct shard_stats *s, const char *code)
 {
+    if (!*code) return; // counted already, by the command that a script called
     stat_add(&s->total_errors, 1);
     uint64_t used = stat_get(&s->error_codes);
     for (uint64_t i = 0; i < used; i++) {

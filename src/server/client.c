@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/address.h"
+#include "server/blocked.h"
+#include "server/invalidate.h"
 #include "server/server.h"
 
 static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf);
@@ -36,11 +38,13 @@ struct client *client_new(struct server *server, int fd, bool is_unix_socket)
 static void worker_link(struct worker *w, struct client *c)
 {
     c->worker = w;
+    c->session.home = w->shard.id;
     w->adopted_count++;
     c->prev = NULL;
     c->next = w->clients;
     if (w->clients) w->clients->prev = c;
     w->clients = c;
+    client_ids_add(&w->ids, c);
     w->client_count++;
     if (c->session.is_monitor) w->monitor_count++;
     c->is_listed = true;
@@ -58,6 +62,7 @@ static void worker_unlink(struct client *c)
     else
         w->clients = c->next;
     if (c->next) c->next->prev = c->prev;
+    client_ids_remove(&w->ids, c);
     if (c->session.is_monitor) w->monitor_count--;
     w->client_count--;
     c->is_listed = false;
@@ -111,10 +116,19 @@ void client_discard(struct client *c)
     request_parser_reset(&c->parser);
     reply_free(&c->reply);
     reply_chunks_free(c->sending);
+    push_discard(c);
     mem_free(c->many_iov);
     session_free(&c->session);
     close(c->fd);
     mem_free(c);
+}
+
+// What other shards know of it.
+static void leave_shards(struct client *c)
+{
+    subscribers_leave(c);
+    invalidate_leave(c);
+    transaction_forget(c);
 }
 
 void client_kill(struct client *c)
@@ -126,6 +140,8 @@ void client_kill(struct client *c)
         c->session.is_monitor = false;
         atomic_fetch_sub_explicit(&c->worker->shard.engine->monitors, 1, memory_order_relaxed);
     }
+    blocked_cancel(c, WAITER_TIMED_OUT);
+    if (!c->ops) leave_shards(c); // else when they are done: one may be a SUBSCRIBE
     worker_unlink(c);
     // Relaxed: a count for maxclients and INFO.
     atomic_fetch_sub_explicit(&c->worker->server->client_count, 1, memory_order_relaxed);
@@ -139,12 +155,15 @@ static bool is_quiet(const struct client *c)
 {
     return !c->ops && !c->is_sending && !c->is_dirty && !c->query && !c->big && !c->is_dead &&
            !c->has_eof && !c->is_paused && !c->session.is_monitor && !c->session.is_closing &&
-           !c->sending && reply_bytes(&c->reply) == 0 && request_parser_is_idle(&c->parser);
+           !c->session.subscriptions && !c->session.tracking && !c->session.is_pinned &&
+           !c->session.is_in_multi && !c->session.watch && !c->sending &&
+           reply_bytes(&c->reply) == 0 && request_parser_is_idle(&c->parser);
 }
 
 void client_settle(struct client *c)
 {
     if (c->is_dead) {
+        if (!c->ops) leave_shards(c);
         if (!c->is_receiving && !c->is_sending && !c->ops && !c->is_dirty) client_discard(c);
         return;
     }
@@ -309,6 +328,7 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
         c->is_receiving = false;
         if (result == 0) {
             c->has_eof = true;
+            if (c->session.is_blocked) client_kill(c);
             finish_input(c);
         } else if (result == -ECANCELED && c->is_stopping_recv && !c->is_dead) {
             c->is_stopping_recv = false;

@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/session.h"
 #include "io/ring.h"
+#include "server/transaction.h"
 #include "server/worker.h"
 #include "shard/operation.h"
 
@@ -47,6 +48,9 @@ struct client {
     // Under way, in the order of the requests.
     struct operation *ops, *ops_tail;
     uint32_t op_count;
+    struct queue queue;   // between MULTI and EXEC
+    uint32_t blocked_at;  // place in the worker's heap of deadlines
+    struct reply *pushes; // what came while its command was run in place; owned, or NULL
 
     // Sending.
     struct reply reply;
@@ -61,12 +65,15 @@ struct client {
     uint32_t move_to; // shard to move to when quiet; own shard: stay
 
     bool is_receiving, is_sending, is_dirty, is_listed;
-    bool is_stalled; // input waits until operations have finished
-    bool is_paused;  // input waits for the end of CLIENT PAUSE
-    bool is_dead;    // being torn down; freed when nothing is under way
+    bool is_stalled;    // input waits until operations have finished
+    bool is_paused;     // input waits for the end of CLIENT PAUSE
+    bool is_dead;       // being torn down; freed when nothing is under way
+    bool is_over_limit; // does not read what is pushed to it: gets no more, the flush kills it
     bool is_stopping_recv;
-    bool has_eof;   // the peer has finished sending
-    bool had_keyed; // a keyed command came already
+    bool is_executing;     // in place, at this moment
+    bool has_resubscribed; // the part at home of what is under way (SPAN_SESSION) has run
+    bool has_eof;          // the peer has finished sending
+    bool had_keyed;        // a keyed command came already
     uint64_t in_bytes, out_bytes;
 };
 
@@ -102,6 +109,13 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
 // May another run be dispatched, and may a ROUTE_QUIET call?
 bool dispatch_has_room(const struct client *c);
 
+// Something that is no reply, for the connection to read (a message, an invalidation): written into
+// what begin returns, a RESP2 or RESP3 reply as the session's version is, and ended before anything
+// else happens. It stands behind the replies of what is under way now. Home's thread.
+struct reply *client_push_begin(struct client *c);
+void client_push_end(struct client *c);
+void push_discard(struct client *c);
+
 // output.c
 void output_mark_dirty(struct client *c);
 // Starts sending what was replied, if no send is under way.
@@ -110,3 +124,5 @@ void output_init(struct client *c);
 // Checks the output buffer limits; kills the client that is beyond them.
 void output_check_limits(struct client *c, int64_t now_ms);
 size_t output_bytes(const struct client *c);
+// A chunk of SMALL_CHUNK_BYTES, for a push to a connection that has nothing else to say.
+struct reply_chunk *output_small_chunk(struct worker *w);

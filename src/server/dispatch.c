@@ -7,9 +7,14 @@
 //                  executed on the spot, straight into the connection's reply
 //   an operation   else: entered into the inboxes concerned in one step (shard_submit). Its replies
 //                  wait for those of the operations before it
+#include "base/clock.h"
 #include "base/mem.h"
+#include "engine/interest.h"
 #include "engine/monitor.h"
+#include "engine/tracking.h"
+#include "server/blocked.h"
 #include "server/client.h"
+#include "server/invalidate.h"
 #include "server/server.h"
 #include "shard/merge.h"
 
@@ -17,7 +22,9 @@
 
 bool dispatch_has_room(const struct client *c)
 {
-    return c->op_count < CLIENT_OPS_MAX;
+    const struct operation *last = c->ops_tail;
+    bool must_end = c->ops && (last->may_block || last->changes_session);
+    return c->op_count < CLIENT_OPS_MAX && !must_end;
 }
 
 static struct ctx client_ctx(struct client *c, struct reply *reply)
@@ -42,17 +49,30 @@ static void lend_chunk(struct worker *w, struct reply *r)
     r->spare->next = NULL;
 }
 
-static void run_in_place(struct client *c, struct call *calls)
+// What came for the connection while its command was run stands behind the reply.
+static void end_executing(struct client *c)
+{
+    c->is_executing = false;
+    if (LIKELY(!c->pushes)) return;
+    reply_splice(&c->reply, c->pushes);
+    push_discard(c);
+}
+
+static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flags)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
     bool is_session =
         calls[0].route == ROUTE_QUIET; // then it stands alone, and may change the mode
     bool is_read = is_session ? s->reply_mode == REPLY_ON : session_step_reply(s);
+    const struct command *cmd = calls[0].piece.cmd;
+    if (UNLIKELY(cmd && cmd->conclude)) is_read |= (cmd->flags & CMD_PUBSUB) != 0;
     lend_chunk(w, &c->reply);
     struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
-    if (is_session) ctx.flags |= CTX_NOTE_LATER;
+    ctx.flags |= ctx_flags | (is_session ? CTX_NOTE_LATER : 0);
+    c->is_executing = true;
     shard_execute(&w->shard, &ctx, &calls[0].piece, false);
+    end_executing(c);
     if (is_session) { // CONFIG SET is itself judged by what it set
         ctx.settings = shard_settings(&w->shard);
         engine_note_slow(&ctx, w->shard.id, calls[0].piece.ticks);
@@ -62,6 +82,65 @@ static void run_in_place(struct client *c, struct call *calls)
     if (UNLIKELY(s->is_cut_off))
         client_kill(c);
     else if (reply_bytes(&c->reply) || s->is_closing)
+        output_mark_dirty(c);
+}
+
+// --- transactions in place -----------------------------------------------------------------------
+
+// Without commands that change the session they are one list, and their keys are fetched ahead.
+static void execute_queued(struct client *c, struct ctx *ctx, struct transaction *t)
+{
+    bool is_quiet = fanout_is_exec_quiet(t);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct piece *p = &t->calls[i].piece;
+        bool is_last = i + 1 == t->count;
+        p->ctx_flags = CTX_IN_EXEC | (is_last ? 0 : CTX_UNIT_GOES_ON);
+        p->next = is_last || is_quiet ? NULL : &t->calls[i + 1].piece;
+    }
+    if (!is_quiet && t->count) shard_execute(&c->worker->shard, ctx, &t->calls[0].piece, false);
+    for (uint32_t i = 0; i < t->count && is_quiet; i++) {
+        ctx->db = c->session.db;
+        ctx->reply->resp = c->session.resp;
+        shard_execute(&c->worker->shard, ctx, &t->calls[i].piece, false);
+    }
+}
+
+static bool is_intact(struct client *c, struct ctx *ctx)
+{
+    struct watch *watch = c->session.watch;
+    if (!watch) return true;
+    bool is_intact = watch_is_intact(watch, ctx);
+    watch_drop(watch, ctx->space);
+    return is_intact;
+}
+
+static void exec_in_place(struct client *c, struct transaction *t, uint32_t ctx_flags)
+{
+    struct worker *w = c->worker;
+    bool is_read = session_step_reply(&c->session);
+    lend_chunk(w, &c->reply);
+    struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
+    ctx.flags |= ctx_flags;
+    uint64_t begin = clock_ticks();
+    c->is_executing = true;
+    ctx.reply->error_count = 0;
+    if (is_intact(c, &ctx)) {
+        reply_array(ctx.reply, t->count);
+        execute_queued(c, &ctx, t);
+        tracking_unit_end(&ctx);
+    } else {
+        reply_null_array(ctx.reply);
+    }
+    end_executing(c);
+    tracking_end_caching(&c->session);
+    ctx.cmd = t->exec;
+    ctx.argc = 0;
+    ctx.reply->error_count = 0;
+    engine_count(&ctx, w->shard.id, clock_ticks() - begin);
+    if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
+    if (UNLIKELY(c->session.is_cut_off))
+        client_kill(c);
+    else
         output_mark_dirty(c);
 }
 
@@ -91,17 +170,68 @@ static void release_arguments(struct client *c, struct operation *op)
     if (op->held[HELD_PARSER]) request_parser_reset(op->held[HELD_PARSER]);
 }
 
+// Where a message, which is no reply, belongs.
+static struct reply *place_of_push(struct client *c)
+{
+    struct operation *op = c->ops;
+    struct reply **at = &c->pushes;
+    if (!c->is_executing) {
+        // Behind what is under way now, but a command that waits holds nothing up. A message from
+        // before the home part of a SUBSCRIBE belongs before its acknowledgement.
+        while (op && op->next && !op->next->is_blocked) op = op->next;
+        bool is_before = op && (op->is_blocked || (op->changes_session && !c->has_resubscribed));
+        if (!op || is_before) return &c->reply;
+        at = &op->pushes;
+    }
+    if (!*at) {
+        *at = mem_alloc(sizeof **at);
+        reply_init(*at, c->session.resp);
+    }
+    return *at;
+}
+
+struct reply *client_push_begin(struct client *c)
+{
+    struct reply *r = c->is_dead ? &c->worker->scratch : place_of_push(c);
+    r->resp = c->session.resp;
+    return r;
+}
+
+void client_push_end(struct client *c)
+{
+    if (c->is_dead)
+        reply_clear(&c->worker->scratch);
+    else if (reply_bytes(&c->reply) && !c->is_executing)
+        output_mark_dirty(c);
+}
+
+void push_discard(struct client *c)
+{
+    if (!c->pushes) return;
+    reply_free(c->pushes);
+    mem_free(c->pushes);
+    c->pushes = NULL;
+}
+
+// A dead connection's are merged, too, if they change what it is to the server: it leaves with
+// that.
 static void collect_replies(struct client *c)
 {
     while (c->ops && c->ops->is_done) {
         struct operation *op = c->ops;
+        if (op->is_blocked) blocked_end(c);
         c->ops = op->next;
         if (!c->ops) c->ops_tail = NULL;
         c->op_count--;
         lend_chunk(c->worker, &c->reply);
         struct ctx ctx = client_ctx(c, &c->reply);
-        if (!c->is_dead) merge_replies(op, &ctx);
+        ctx.flags |= op->ctx_flags & CTX_CACHING;
+        if (!c->is_dead || op->changes_session) merge_replies(op, &ctx);
+        if (op->is_exec) tracking_end_caching(&c->session);
+        if (op->changes_session) c->has_resubscribed = false;
+        if (op->pushes && !c->is_dead) reply_splice(&c->reply, op->pushes);
         release_arguments(c, op);
+        if (op->queued) transaction_free_calls(op->queued, op->queued_count);
         operation_free(&c->worker->shard.pool, op);
     }
 }
@@ -115,32 +245,91 @@ static void operation_done(struct operation *op)
     client_settle(c);
 }
 
-static void run_as_operation(struct client *c, struct call *calls, uint32_t count,
-                             struct ring_buf *buf, struct query *query, bool is_parser_owned)
+static void on_blocked(struct operation *op)
+{
+    // It may wait for long, and has its arguments itself.
+    release_arguments(op->owner, op);
+    memset(op->held, 0, sizeof op->held);
+    blocked_begin(op->owner);
+}
+
+static void enter(struct client *c, struct operation *op)
 {
     struct shard *s = &c->worker->shard;
-    bool is_read = session_step_reply(&c->session);
-    struct reply shape;
-    reply_init(&shape, c->session.resp); // only its version is looked at
-    struct ctx ctx = client_ctx(c, &shape);
-    struct operation *op = fanout_operation(s, &ctx, calls, count);
-    for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = !is_read;
     op->owner = c;
     op->done = operation_done;
-    hold_arguments(c, op, buf, query, is_parser_owned);
+    op->on_blocked = on_blocked;
     if (c->ops_tail)
         c->ops_tail->next = op;
     else
         c->ops = op;
     c->ops_tail = op;
     c->op_count++;
-    if (is_parser_owned) request_parser_init(&c->parser); // the operation has what it held
     if (op->part_count) {
         shard_submit(s, op);
     } else { // answered at home, but behind others
         op->is_done = true;
         collect_replies(c);
         if (reply_bytes(&c->reply)) output_mark_dirty(c);
+    }
+}
+
+static void run_as_operation(struct client *c, struct call *calls, uint32_t count,
+                             uint32_t ctx_flags, struct ring_buf *buf, struct query *query,
+                             bool is_parser_owned)
+{
+    struct shard *s = &c->worker->shard;
+    bool is_read = session_step_reply(&c->session);
+    struct reply shape;
+    reply_init(&shape, c->session.resp); // only its version is looked at
+    struct ctx ctx = client_ctx(c, &shape);
+    ctx.flags |= ctx_flags;
+    struct operation *op = fanout_operation(s, &ctx, calls, count);
+    const struct command *cmd = calls[0].piece.cmd;
+    op->changes_session = cmd && cmd->conclude;
+    if (op->changes_session && (cmd->flags & CMD_PUBSUB)) is_read = true; // as Redis
+    for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = !is_read;
+    hold_arguments(c, op, buf, query, is_parser_owned);
+    if (is_parser_owned) request_parser_init(&c->parser); // the operation has what it held
+    enter(c, op);
+}
+
+static void exec_as_operation(struct client *c, struct transaction *t, enum exec_route route,
+                              uint32_t ctx_flags)
+{
+    bool is_read = session_step_reply(&c->session);
+    struct reply shape;
+    reply_init(&shape, c->session.resp);
+    struct ctx ctx = client_ctx(c, &shape);
+    ctx.flags |= ctx_flags;
+    struct operation *op = fanout_exec(&c->worker->shard, &ctx, t, route);
+    for (uint32_t i = 0; i < t->count; i++) {
+        op->requests[i].is_silent = !is_read;
+        op->changes_session |= t->calls[i].piece.cmd->conclude != NULL;
+    }
+    op->queued = t->calls; // the arguments
+    op->queued_count = t->count;
+    transaction_end(c);
+    enter(c, op);
+}
+
+static void run_exec(struct client *c, const struct call *call, uint32_t ctx_flags)
+{
+    struct shard *s = &c->worker->shard;
+    struct transaction t = c->queue.t;
+    t.exec = call->piece.cmd;
+    t.watch = c->session.watch;
+    t.watched_shards = c->queue.watched_shards;
+    enum exec_route route = fanout_route_exec(s->engine, s->id, &t);
+    if (route == EXEC_HOME && !c->ops && shard_may_run_in_place(s)) {
+        exec_in_place(c, &t, ctx_flags);
+        transaction_free_calls(t.calls, t.count);
+        if (!c->is_dead)
+            transaction_end(c);
+        else
+            c->queue.t.calls = NULL, c->queue.t.count = 0;
+    } else {
+        exec_as_operation(c, &t, route, ctx_flags);
     }
 }
 
@@ -179,22 +368,39 @@ static bool is_all_home(const struct client *c, const struct call *calls, uint32
     return true;
 }
 
+// Executed on the spot?
+static bool is_in_place(struct client *c, const struct call *calls, uint32_t count)
+{
+    struct shard *s = &c->worker->shard;
+    bool has_keys;
+    if (calls[0].may_block || c->ops) return false;
+    if (s->group->count > 1 && !is_all_home(c, calls, count, &has_keys)) return false;
+    return (s->group->count > 1 && !has_keys) || shard_may_run_in_place(s);
+}
+
 void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct ring_buf *buf,
                   struct query *query, bool is_parser_owned)
 {
     struct shard *s = &c->worker->shard;
-    bool has_keys;
     for (uint32_t i = 0; i < count; i++)
         calls[i].piece.next = i + 1 < count ? &calls[i + 1].piece : NULL;
+    uint32_t ctx_flags = 0;
+    if (UNLIKELY(c->session.tracking)) {
+        invalidate_take(c->worker);
+        if (!calls[0].piece.say) ctx_flags = tracking_take_caching(&c->session, calls[0].piece.cmd);
+    }
     // Relaxed: see host.c. What changes the session is shown as it left it.
     bool is_watched = UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed));
     bool is_session = calls[0].route == ROUTE_QUIET;
+    if (is_watched && calls[0].is_exec)
+        server_feed_monitors(c->worker, c, c->queue.t.calls, c->queue.t.count);
     if (is_watched && !is_session) server_feed_monitors(c->worker, c, calls, count);
-    if (s->group->count == 1 || (!c->ops && is_all_home(c, calls, count, &has_keys) &&
-                                 (!has_keys || shard_may_run_in_place(s))))
-        run_in_place(c, calls);
+    if (calls[0].is_exec)
+        run_exec(c, &calls[0], ctx_flags);
+    else if (is_in_place(c, calls, count))
+        run_in_place(c, calls, ctx_flags);
     else
-        run_as_operation(c, calls, count, buf, query, is_parser_owned);
+        run_as_operation(c, calls, count, ctx_flags, buf, query, is_parser_owned);
     if (is_watched && is_session) server_feed_monitors(c->worker, c, calls, count);
     if (s->group->count > 1) note_shards(c, calls, count);
 }

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "server/address.h"
 #include "server/client.h"
+#include "server/invalidate.h"
 #include "server/server.h"
 
 static struct server *server_of(const struct ctx *ctx)
@@ -35,6 +36,12 @@ static void each_session(struct ctx *ctx, void (*visit)(struct session *s, void 
         next = c->next;
         visit(&c->session, arg);
     }
+}
+
+static struct session *find_session(struct ctx *ctx, uint64_t id)
+{
+    struct client *c = client_ids_find(&worker_here(ctx)->ids, id);
+    return c ? &c->session : NULL;
 }
 
 static void session_io(struct session *s, struct session_io *out)
@@ -90,6 +97,49 @@ static void monitor(struct ctx *ctx, bool on)
     client_of(s)->worker->monitor_count += on ? 1u : -1u;
 }
 
+static void monitor_lua(struct ctx *ctx, int argc, const struct slice *argv)
+{
+    struct server *server = server_of(ctx);
+    server_feed_monitors_lua(server->workers[ctx->space->shard], ctx, argc, argv);
+}
+
+// CLIENT UNBLOCK.
+static bool unblock_session(struct ctx *ctx, struct session *s, bool is_error)
+{
+    (void)ctx;
+    return blocked_cancel(client_of(s), is_error ? WAITER_UNBLOCKED : WAITER_TIMED_OUT);
+}
+
+// --- publishing ----------------------------------------------------------------------------------
+
+static void subscribe(struct ctx *ctx, enum pubsub_kind kind, struct slice name, bool on)
+{
+    subscribers_change(client_of(ctx->session), kind, name, on);
+}
+
+static void unsubscribe_all(struct ctx *ctx)
+{
+    subscribers_leave(client_of(ctx->session));
+}
+
+static void publish(struct ctx *ctx, const struct publication *publication, const uint32_t *shards,
+                    uint32_t count)
+{
+    subscribers_publish(worker_here(ctx), publication, shards, count);
+}
+
+// --- client-side caching -------------------------------------------------------------------------
+
+static void invalidate(struct ctx *ctx, struct invalidation *inv)
+{
+    invalidate_send(worker_here(ctx), inv);
+}
+
+static void sync_prefixes(struct ctx *ctx)
+{
+    invalidate_sync_prefixes(client_of(ctx->session)->worker, ctx->session);
+}
+
 // --- figures -------------------------------------------------------------------------------------
 
 static void copy_text(char *to, size_t size, const char *from)
@@ -106,6 +156,8 @@ static void add_worker(struct host_info *out, struct worker *w)
     out->reads_processed += stat_get(&w->reads);
     out->writes_processed += stat_get(&w->writes);
     out->handovers += stat_get(&w->handovers);
+    out->over_output_limit += stat_get(&w->over_limit);
+    out->blocked_clients += stat_get(&w->blocked.clients);
     out->recent_max_query = MAX(out->recent_max_query, stat_get(&w->max_query));
     out->recent_max_reply = MAX(out->recent_max_reply, stat_get(&w->max_output));
 }
@@ -160,7 +212,8 @@ static void reset_stats(struct ctx *ctx)
 {
     struct server *server = server_of(ctx);
     struct worker *w = worker_here(ctx);
-    stat_u64 *const counters[] = {&w->net_in, &w->net_out, &w->reads, &w->writes, &w->handovers};
+    stat_u64 *const counters[] = {&w->net_in, &w->net_out,   &w->reads,
+                                  &w->writes, &w->handovers, &w->over_limit};
     for (size_t i = 0; i < ARRAY_LEN(counters); i++) stat_set(counters[i], 0);
     if (w->id != 0) return;
     stat_set(&server->total_connections, 0);
@@ -225,10 +278,18 @@ void host_init(struct server *server)
     server->host = (struct host){
         .owner = server,
         .each_session = each_session,
+        .find_session = find_session,
         .session_io = session_io,
         .kill_session = kill_session,
         .pause = pause_clients,
         .monitor = monitor,
+        .monitor_lua = monitor_lua,
+        .unblock_session = unblock_session,
+        .subscribe = subscribe,
+        .unsubscribe_all = unsubscribe_all,
+        .publish = publish,
+        .invalidate = invalidate,
+        .sync_prefixes = sync_prefixes,
         .info = info,
         .shard_info = shard_info,
         .reset_stats = reset_stats,

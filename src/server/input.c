@@ -9,6 +9,7 @@
 // its value.
 #include "base/mem.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 #include "server/client.h"
 #include "server/server.h"
 
@@ -24,7 +25,7 @@ struct run {
 static bool may_go_on(const struct client *c)
 {
     return !c->is_dead && !c->session.is_closing && !c->is_stalled && !c->is_paused && !c->big &&
-           dispatch_has_room(c);
+           !c->is_executing && dispatch_has_room(c);
 }
 
 static bool is_paused_for(struct client *c, const struct call *call)
@@ -33,7 +34,14 @@ static bool is_paused_for(struct client *c, const struct call *call)
     if (LIKELY(!w->pause_until_ms)) return false;
     if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct command *cmd = call->piece.cmd;
-    return w->pause_mode == PAUSE_ALL || (cmd && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)));
+    if (w->pause_mode == PAUSE_ALL || (call->is_exec && transaction_writes(c))) return true;
+    return cmd && !call->piece.say && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
+}
+
+static bool has_moving_waiters(const struct client *c)
+{
+    // Relaxed: a hint, see engine.h.
+    return atomic_load_explicit(&c->worker->shard.engine->moving_waiters, memory_order_relaxed);
 }
 
 // May this call join the run? If not, the run ends before it.
@@ -43,10 +51,11 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
         c->is_paused = run->must_wait = run->count == 0;
         return false;
     }
-    if (LIKELY(call->route == ROUTE_ONE || call->route == ROUTE_HOME || call->route == ROUTE_SPLIT))
-        return true;
+    bool is_alone =
+        call->is_quiet || call->may_block || call->is_exec || (c->ops && has_moving_waiters(c));
+    if (LIKELY(!is_alone && call->route != ROUTE_MEETING)) return true;
     if (run->count) return false;
-    if (call->route == ROUTE_QUIET && c->ops) {
+    if ((call->is_quiet || has_moving_waiters(c)) && c->ops) {
         c->is_stalled = true;
         run->must_wait = true;
         return false;
@@ -58,9 +67,13 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
 static bool is_last(const struct client *c, const struct run *run, const struct call *call)
 {
     const struct command *cmd = call->piece.cmd;
-    return run->is_parser_owned || call->route == ROUTE_QUIET || call->route == ROUTE_MEETING ||
-           run->count == RUN_CALLS || c->session.reply_mode == REPLY_SKIP || !cmd ||
-           (cmd->flags & CMD_ADMIN); // these two may close this very connection
+    return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec ||
+           call->route == ROUTE_MEETING || run->count == RUN_CALLS || !cmd ||
+           (cmd->flags & CMD_ADMIN) || // these two may close this very connection
+           ((cmd->flags & CMD_WRITE) && has_moving_waiters(c)) ||
+           (c->session.tracking & (TRACKING_CACHING | TRACKING_CACHING_EXEC)) ||
+           (c->session.subscriptions && c->session.resp == 2) ||
+           c->session.reply_mode == REPLY_SKIP;
 }
 
 // A key at home: its bucket is on its way while the rest of the run is read. Inlined, or gcc drops
@@ -122,12 +135,14 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
         call->piece.cmd =
             engine_admit(e, &c->session, settings, call->piece.argc, call->piece.argv);
         fanout_route(e, w->shard.id, call);
+        transaction_route(c, call);
         if (UNLIKELY(!may_join(c, run, call))) {
             if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
             run->is_parser_owned = false;
             run->status = REQUEST_DONE;
             break;
         }
+        transaction_apply(c, call);
         prefetch_key(c, call);
         p = next;
         run->count++;

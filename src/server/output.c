@@ -14,7 +14,10 @@
 
 size_t output_bytes(const struct client *c)
 {
-    return reply_bytes(&c->reply) + c->sending_bytes;
+    size_t bytes = reply_bytes(&c->reply) + c->sending_bytes;
+    for (const struct operation *op = c->ops; op; op = op->next)
+        if (op->pushes) bytes += reply_bytes(op->pushes);
+    return bytes;
 }
 
 void output_mark_dirty(struct client *c)
@@ -25,22 +28,44 @@ void output_mark_dirty(struct client *c)
     c->worker->dirty = c;
 }
 
-// Ordinary chunks become the worker's spare ones.
+// Keeps a chunk as a spare one if there are fewer than `most`.
+static bool keep(struct reply_chunk *c, struct reply_chunk **list, uint32_t *count, uint32_t most)
+{
+    if (*count >= most) return false;
+    c->len = 0;
+    c->next = *list;
+    *list = c;
+    (*count)++;
+    return true;
+}
+
+static bool make_spare(struct worker *w, struct reply_chunk *c)
+{
+    if (c->kind != CHUNK_HEAP) return false;
+    if (c->cap == REPLY_CHUNK_BYTES) return keep(c, &w->chunks, &w->chunk_count, CHUNKS_SPARE);
+    return c->cap == SMALL_CHUNK_BYTES &&
+           keep(c, &w->small_chunks, &w->small_chunk_count, SMALL_CHUNKS_SPARE);
+}
+
+// Ordinary chunks and small ones become the worker's spare ones.
 static void give_back(struct worker *w, struct reply_chunk *list)
 {
     while (list) {
         struct reply_chunk *c = list, *next = c->next;
         c->next = NULL;
-        if (c->kind == CHUNK_HEAP && c->cap == REPLY_CHUNK_BYTES && w->chunk_count < CHUNKS_SPARE) {
-            c->len = 0;
-            c->next = w->chunks;
-            w->chunks = c;
-            w->chunk_count++;
-        } else {
-            reply_chunks_free(c);
-        }
+        if (!make_spare(w, c)) reply_chunks_free(c);
         list = next;
     }
+}
+
+struct reply_chunk *output_small_chunk(struct worker *w)
+{
+    struct reply_chunk *c = w->small_chunks;
+    if (!c) return reply_chunk_new(SMALL_CHUNK_BYTES);
+    w->small_chunks = c->next;
+    w->small_chunk_count--;
+    c->next = NULL;
+    return c;
 }
 
 static void send_pieces(struct client *c)
@@ -124,14 +149,17 @@ void output_flush(struct client *c)
 
 void output_check_limits(struct client *c, int64_t now_ms)
 {
+    enum output_class class = c->session.subscriptions ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
     const struct output_limit *limit =
-        &shard_settings(&c->worker->shard)->client_output_buffer_limit[OUTPUT_NORMAL];
+        &shard_settings(&c->worker->shard)->client_output_buffer_limit[class];
     size_t bytes = output_bytes(c);
     bool is_over_soft = limit->soft && bytes > limit->soft;
     if (!is_over_soft) c->over_soft_since_ms = 0;
     if (is_over_soft && !c->over_soft_since_ms) c->over_soft_since_ms = now_ms;
     bool is_too_long = is_over_soft && now_ms - c->over_soft_since_ms > limit->soft_seconds * 1000;
-    if (!(limit->hard && bytes > limit->hard) && !is_too_long) return;
+    bool is_over_hard = c->is_over_limit || (limit->hard && bytes > limit->hard);
+    if (!is_over_hard && !is_too_long) return;
+    stat_add(&c->worker->over_limit, 1);
     log_write(LOG_WARNING,
               "Client id=%llu addr=%s closed for overcoming of output buffer limits (%zu bytes).",
               (unsigned long long)c->session.id, c->session.peer, bytes);

@@ -213,11 +213,12 @@ static void deliver_feed(struct shard *s, struct mail *mail)
     mem_free(feed);
 }
 
-static void feed_call(struct worker *w, struct client *c, const struct piece *p)
+static void feed_line(struct worker *w, uint32_t db, const char *peer, int argc,
+                      const struct slice *argv)
 {
     struct buf text = {0};
     buf_append_char(&text, '+');
-    monitor_format(&text, clock_unix_us(), c->session.db, c->session.peer, p->argc, p->argv);
+    monitor_format(&text, clock_unix_us(), db, peer, argc, argv);
     buf_append(&text, "\r\n", 2);
     struct blob *line = blob_new(text.len);
     line->len = text.len;
@@ -231,13 +232,28 @@ static void feed_call(struct worker *w, struct client *c, const struct piece *p)
     blob_unref(line);
 }
 
+// EVAL and its kin say that they show themselves, so as to stand before what they call: that is so
+// here.
+static bool is_monitored(const struct command *c)
+{
+    return !(c->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) ||
+           ((c->flags & CMD_SKIP_MONITOR) && (c->acl & ACL_SCRIPTING));
+}
+
 void server_feed_monitors(struct worker *w, struct client *c, const struct call *calls,
                           uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        const struct command *cmd = calls[i].piece.cmd;
-        if (cmd && !(cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) feed_call(w, c, &calls[i].piece);
+        const struct piece *p = &calls[i].piece;
+        if (p->cmd && !p->say && is_monitored(p->cmd))
+            feed_line(w, c->session.db, c->session.peer, p->argc, p->argv);
     }
+}
+
+void server_feed_monitors_lua(struct worker *w, const struct ctx *ctx, int argc,
+                              const struct slice *argv)
+{
+    feed_line(w, ctx->db, "lua", argc, argv);
 }
 
 // --- start and stop ------------------------------------------------------------------------------

@@ -64,6 +64,9 @@ void server_publish_settings(struct server *server, struct settings *settings);
 // Sends the commands to all connections in MONITOR mode.
 void server_feed_monitors(struct worker *w, struct client *c, const struct call *calls,
                           uint32_t count);
+// The same for a command that a script calls, on whichever shard it runs.
+void server_feed_monitors_lua(struct worker *w, const struct ctx *ctx, int argc,
+                              const struct slice *argv);
 // Fills in server->host (host.c).
 void host_init(struct server *server);
 uint64_t sampled_rate(const struct sampled *s);

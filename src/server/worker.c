@@ -47,12 +47,14 @@ static void end_pause(struct worker *w, int64_t now_ms)
 static void check_clients(struct worker *w, int64_t now_ms)
 {
     const struct settings *settings = shard_settings(&w->shard);
-    bool has_soft = settings->client_output_buffer_limit[OUTPUT_NORMAL].soft;
+    bool has_soft = settings->client_output_buffer_limit[OUTPUT_NORMAL].soft ||
+                    settings->client_output_buffer_limit[OUTPUT_PUBSUB].soft;
     if (!settings->timeout_s && !has_soft) return;
     for (struct client *c = w->clients, *next; c; c = next) {
         next = c->next;
         if (has_soft) output_check_limits(c, now_ms);
         bool is_idle = settings->timeout_s && !c->ops && !c->session.is_monitor &&
+                       !c->session.subscriptions &&
                        now_ms - c->session.active_ms > settings->timeout_s * 1000;
         if (is_idle && !c->is_dead) {
             log_write(LOG_VERBOSE, "Closing idle client");
@@ -127,7 +129,12 @@ static void cron(struct shard *s)
     check_clients(w, now_ms);
 }
 
-static const struct shard_hooks hooks = {.flush = flush, .cron = cron};
+static void run_timers(struct shard *s)
+{
+    blocked_run_timers(worker_of(s));
+}
+
+static const struct shard_hooks hooks = {.flush = flush, .cron = cron, .timers = run_timers};
 
 // The ring is opened by its own thread: io_uring wants a single issuer.
 static int open_ring(struct worker *w, uint32_t id)
@@ -157,6 +164,8 @@ int worker_init(struct worker *w, struct server *server, uint32_t id)
 {
     w->server = server;
     reply_init(&w->scratch, 2);
+    client_ids_init(&w->ids);
+    subscribers_init(&w->subscribers);
     return open_ring(w, id);
 }
 
@@ -167,7 +176,12 @@ void worker_destroy(struct worker *w)
         mem_free(w->chunks);
         w->chunks = next;
     }
+    reply_chunks_free(w->small_chunks);
     reply_free(&w->scratch);
+    client_ids_free(&w->ids);
+    shard_discard_inbox(&w->shard);
+    subscribers_free(&w->subscribers);
+    blocked_free(&w->blocked);
     ring_close(w->shard.ring);
     shard_destroy(&w->shard);
 }

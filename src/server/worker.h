@@ -6,14 +6,20 @@
 #include <pthread.h>
 
 #include "engine/host.h"
+#include "server/client_ids.h"
+#include "server/blocked.h"
+#include "server/subscribers.h"
 #include "shard/fanout.h"
 #include "shard/shard.h"
 
-#define RUN_CALLS    64  // commands of one connection that are looked at together
-#define RUN_ARGS     512 // their arguments together
-#define CHUNKS_SPARE 64  // reply chunks kept: 1 MiB
+#define RUN_CALLS          64   // commands of one connection that are looked at together
+#define RUN_ARGS           512  // their arguments together
+#define CHUNKS_SPARE       64   // reply chunks kept: 1 MiB
+#define SMALL_CHUNK_BYTES  2000 // of chunks for pushes: a hundred connections' fit the cache;
+#define SMALL_CHUNKS_SPARE 256  // of those kept: 512 KiB
 
 struct client;
+struct envelope;
 struct server;
 
 struct worker {
@@ -22,14 +28,20 @@ struct worker {
     pthread_t thread;
     uint32_t id;
     bool is_started;
-    struct client *clients; // all at home here, newest first
-    struct client *dirty;   // with replies to send
+    struct client *clients;                   // all at home here, newest first
+    struct client_ids ids;                    // the same, by id
+    _Atomic(struct envelope *) invalidations; // other threads push (invalidate.c), newest first
+    struct client *dirty;                     // with replies to send
     uint32_t client_count;
     uint32_t adopted_count;     // adopted and not freed yet (the dead that are still settling, too)
     struct reply_chunk *chunks; // spare ones, for whoever writes next
     uint32_t chunk_count;
+    struct reply_chunk *small_chunks; // likewise
+    uint32_t small_chunk_count;
     struct reply scratch;   // for replies that nobody reads
     uint32_t monitor_count; // clients in MONITOR mode at home here
+    struct subscribers subscribers;
+    struct blocked blocked;
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
     int64_t pause_until_ms; // 0: not paused
@@ -39,8 +51,9 @@ struct worker {
     // Published.
     stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query,
         max_output;
+    stat_u64 over_limit;    // connections closed at their output limit
     stat_u64 busy_permille; // of the last second, processor time against the clock
-    size_t most_used_bytes;        // of memory, since it was last given back
+    size_t most_used_bytes; // of memory, since it was last given back
     int64_t last_cron_ms, last_mono_us, last_cpu_us;
 };
 

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "commands/scan.h"
+#include "engine/interest.h"
 #include "engine/settings.h"
 
 #define SHARDS_MAX       SETTINGS_THREADS_MAX
@@ -40,6 +41,13 @@ static enum route route_keyless(const struct engine *e, struct call *call)
         call->shard = scan_cursor_shard(call->piece.argv[1], e->shard_count);
         return scan_cursor_is_start(call->piece.argv[1]) ? ROUTE_MEETING : ROUTE_ONE;
     case SPAN_MEET_ALL: return ROUTE_MEETING;
+    case SPAN_HOME: return ROUTE_ONE;
+    case SPAN_SESSION:
+        call->is_quiet = true;
+        if (e->shard_count == 1) return ROUTE_QUIET;
+        // Who publishes between the instants at which two shards learn of a subscriber would leave
+        // a gap in what that one reads: they meet.
+        return c->flags & CMD_PUBSUB ? ROUTE_MEETING : ROUTE_SPLIT;
     default: return ROUTE_SPLIT;
     }
 }
@@ -62,7 +70,10 @@ static void route_many_keys(const struct engine *e, uint32_t home, struct call *
     bool is_cut = count > 0 && step > 1 && (p->argc - positions[0]) % step; // MSET key value key
     if (count <= 0 || is_cut) { // the arguments do not fit: the handler finds the error
         if (positions != few) mem_free(positions);
-        call->route = ROUTE_ONE;
+        // No keys at all, of a command that may do without: EVAL, which finds its own.
+        bool is_roaming =
+            count == 0 && command_span_of(e, p->cmd, p->argc, p->argv) == SPAN_MEET_ALL;
+        call->route = is_roaming ? ROUTE_MEETING : ROUTE_ONE;
         call->shard = home;
         return;
     }
@@ -80,6 +91,8 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call)
 {
     struct piece *p = &call->piece;
     call->shard = home;
+    call->is_quiet = call->is_exec = false;
+    call->may_block = p->cmd && p->cmd->serve;
     p->first_key = NULL;
     if (UNLIKELY(!p->cmd)) {
         call->route = ROUTE_HOME;
@@ -93,6 +106,8 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call)
     } else {
         route_many_keys(e, home, call);
     }
+    if (call->route == ROUTE_QUIET && call->may_block) call->route = ROUTE_ONE; // WAIT
+    if (call->route == ROUTE_QUIET) call->is_quiet = true;
     // With one shard there is nothing to split or to meet.
     if (e->shard_count == 1 && call->route > ROUTE_ONE) call->route = ROUTE_ONE;
 }
@@ -122,7 +137,7 @@ static bool concerns_its_keys(const struct engine *e, const struct piece *p)
 
 static void set_add_call(const struct engine *e, const struct call *call, struct shard_set *set)
 {
-    if (call->route == ROUTE_HOME) return;
+    if (call->route == ROUTE_HOME || call->route == ROUTE_QUIET) return;
     if (call->route == ROUTE_ONE)
         set->has[call->shard] = true;
     else if (concerns_its_keys(e, &call->piece))
@@ -242,27 +257,150 @@ static void add_request(struct shard *s, struct operation *op, const struct ctx 
     }
 }
 
-struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, struct call *calls,
-                                   uint32_t count)
+static struct operation *new_operation(struct shard *s, const struct ctx *op_ctx,
+                                       enum operation_kind kind)
 {
-    struct shard_set set;
-    set.count = 0;
-    memset(set.has, 0, s->engine->shard_count * sizeof set.has[0]);
     struct operation *op = operation_new(&s->pool);
-    op->kind = calls[0].route == ROUTE_MEETING ? OPERATION_MEETING : OPERATION_BATCH;
+    op->kind = kind;
     op->home = s->id;
     op->session = op_ctx->session;
     op->db = op_ctx->db;
     op->ctx_flags = op_ctx->flags;
     op->resp = op_ctx->reply->resp;
     reply_init(&op->local, op->resp);
-    for (uint32_t i = 0; i < count; i++) set_add_call(s->engine, &calls[i], &set);
-    set_finish(s->engine, &set);
+    return op;
+}
+
+static void set_init(const struct engine *e, struct shard_set *set)
+{
+    set->count = 0;
+    memset(set->has, 0, e->shard_count * sizeof set->has[0]);
+}
+
+static void add_requests(struct shard *s, struct operation *op, const struct ctx *op_ctx,
+                         const struct call *calls, uint32_t count, struct shard_set *set)
+{
+    set_finish(s->engine, set);
     uint32_t room = REPLY_ROOM_MIN + count * REPLY_ROOM_PIECE;
-    operation_set_parts(&s->pool, op, set.shards, set.count, MIN(room, REPLY_ROOM_MAX));
+    operation_set_parts(&s->pool, op, set->shards, set->count, MIN(room, REPLY_ROOM_MAX));
     op->requests = operation_alloc(&s->pool, op, count * sizeof op->requests[0]);
     op->request_count = count;
     for (uint32_t i = 0; i < count; i++)
-        add_request(s, op, op_ctx, &op->requests[i], &calls[i], &set);
+        add_request(s, op, op_ctx, &op->requests[i], &calls[i], set);
+}
+
+struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, struct call *calls,
+                                   uint32_t count)
+{
+    struct shard_set set;
+    set_init(s->engine, &set);
+    struct operation *op = new_operation(
+        s, op_ctx, calls[0].route == ROUTE_MEETING ? OPERATION_MEETING : OPERATION_BATCH);
+    op->may_block = calls[0].may_block;
+    if (calls[0].is_quiet) op->runner = s->id; // it changes the session
+    if (op->may_block) op->ctx_flags |= CTX_MAY_BLOCK;
+    for (uint32_t i = 0; i < count; i++) set_add_call(s->engine, &calls[i], &set);
+    add_requests(s, op, op_ctx, calls, count, &set);
+    return op;
+}
+
+// --- transactions --------------------------------------------------------------------------------
+
+// Does it change what the commands behind it are to the server: their database, who subscribes?
+static bool changes_session(const struct call *call)
+{
+    const struct command *c = call->piece.cmd;
+    return c->span == SPAN_SESSION ||
+           (call->route == ROUTE_QUIET && slice_is(slice_of(c->name), "select"));
+}
+
+static void exec_shards(const struct engine *e, const struct transaction *t, struct shard_set *set)
+{
+    set_init(e, set);
+    for (uint32_t i = 0; i < t->count; i++) set_add_call(e, &t->calls[i], set);
+    for (uint32_t i = 0; i < e->shard_count && t->watch; i++) set->has[i] |= t->watched_shards[i];
+}
+
+static bool must_meet(const struct engine *e, const struct transaction *t)
+{
+    bool writes = false;
+    if (t->watch) return true;
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (t->calls[i].route == ROUTE_MEETING || changes_session(&t->calls[i])) return true;
+        writes |= t->calls[i].piece.cmd->flags & CMD_WRITE;
+    }
+    // Relaxed: whoever waited before EXEC was sent is counted; others wait at the same time.
+    return writes && atomic_load_explicit(&e->spread_waiters, memory_order_relaxed);
+}
+
+enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
+                                  const struct transaction *t)
+{
+    struct shard_set set;
+    if (e->shard_count == 1) return EXEC_HOME;
+    exec_shards(e, t, &set);
+    bool is_home = true, has_session = fanout_is_exec_quiet(t);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < e->shard_count; i++) {
+        count += set.has[i];
+        is_home &= !set.has[i] || i == home;
+    }
+    if (is_home) return EXEC_HOME;
+    if (count == 1 && !has_session) return EXEC_BATCH;
+    return must_meet(e, t) ? EXEC_MEETING : EXEC_BATCH;
+}
+
+bool fanout_is_exec_quiet(const struct transaction *t)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->calls[i].is_quiet) return true;
+    return false;
+}
+
+// A command that asks the server rather than the keyspace (INFO, CONFIG) runs in the home shard's
+// part.
+static void route_to_home(struct shard *s, struct call *call)
+{
+    if (call->route != ROUTE_QUIET) return;
+    call->route = ROUTE_ONE;
+    call->shard = s->id;
+}
+
+// Nobody who waits is served before the whole part is done.
+static void mark_units(struct operation *op)
+{
+    for (uint32_t i = 0; i < op->part_count; i++)
+        for (struct piece *p = op->parts[i].first; p; p = p->next) {
+            p->ctx_flags |= CTX_IN_EXEC;
+            if (p->next) p->ctx_flags |= CTX_UNIT_GOES_ON;
+        }
+}
+
+struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct transaction *t,
+                              enum exec_route route)
+{
+    struct shard_set set;
+    bool is_meeting = route == EXEC_MEETING;
+    struct operation *op =
+        new_operation(s, op_ctx, is_meeting ? OPERATION_MEETING : OPERATION_BATCH);
+    op->is_exec = true;
+    op->exec = t->exec;
+    op->ctx_flags |= CTX_IN_EXEC;
+    op->watch = t->watch;
+    // Relaxed: the connection holds one.
+    if (t->watch) atomic_fetch_add_explicit(&t->watch->refs, 1, memory_order_relaxed);
+    exec_shards(s->engine, t, &set);
+    bool has_session = fanout_is_exec_quiet(t);
+    for (uint32_t i = 0; i < t->count && has_session; i++) {
+        op->follows_session |= changes_session(&t->calls[i]);
+        if (!is_meeting) route_to_home(s, &t->calls[i]);
+    }
+    if (has_session) {
+        set.has[s->id] = true;
+        op->runner = s->id;
+    }
+    for (uint32_t i = 0; i < t->count && is_meeting; i++) t->calls[i].route = ROUTE_MEETING;
+    add_requests(s, op, op_ctx, t->calls, t->count, &set);
+    if (!is_meeting) mark_units(op);
     return op;
 }

@@ -21,6 +21,18 @@ struct call {
     struct piece piece; // cmd NULL: refused by engine_admit; executing it writes the error
     enum route route;
     uint32_t shard; // ROUTE_ONE
+    bool is_quiet;  // only when the connection has nothing in flight; ROUTE_QUIET and SPAN_SESSION
+    bool may_block; // alone in its operation (engine/block.h)
+    bool is_exec;   // EXEC that runs what was queued; alone in its run
+};
+
+// What a connection queued between MULTI and EXEC.
+struct transaction {
+    struct call *calls;
+    uint32_t count;
+    struct watch *watch;        // what it watches, or NULL; borrowed
+    const bool *watched_shards; // by shard; with watch
+    const struct command *exec; // the declaration of EXEC
 };
 
 // Fills in call->route, shard and the piece's first_key and first_hash. piece.cmd, argv, argc are
@@ -32,3 +44,17 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call);
 // from `op_ctx` (session, db, flags, reply->resp). Calls of ROUTE_HOME are executed here.
 struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, struct call *calls,
                                    uint32_t count);
+
+// How a transaction runs, once all its calls are routed.
+enum exec_route {
+    EXEC_HOME,    // everything is at home, or there is one shard
+    EXEC_BATCH,   // each shard its part, none waits for another
+    EXEC_MEETING, // its shards meet: it watches keys of several, or a command needs it
+};
+enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
+                                  const struct transaction *t);
+// Is there a command in it that must run when nothing is in flight?
+bool fanout_is_exec_quiet(const struct transaction *t);
+// Makes an operation of it: EXEC_BATCH or EXEC_MEETING.
+struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct transaction *t,
+                              enum exec_route route);

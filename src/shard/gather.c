@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 
 void gather_values(struct ctx *ctx, struct piece *piece)
 {
@@ -21,6 +22,7 @@ void gather_values(struct ctx *ctx, struct piece *piece)
         // Whoever reads the copy a moment later must not find that it expired meanwhile.
         db_set_expire(db, db_copy(e, db, key, hash), hash, EXPIRE_NONE);
     }
+    if (UNLIKELY(ctx->session->tracking)) tracking_remember_args(ctx);
     piece->gathered = to;
     ctx->begin_ticks = clock_ticks();
     piece->ticks = ctx->begin_ticks - begin;
@@ -31,6 +33,7 @@ void gather_run(const struct ctx *ctx, const struct request *r)
     struct keyspace *spaces[SETTINGS_THREADS_MAX];
     struct ctx c = *ctx;
     c.db = 0;
+    c.flags |= CTX_ON_COPIES;
     c.first_key = NULL;
     c.space = r->pieces[0].gathered;
     c.spaces = spaces;

@@ -3,8 +3,6 @@
 
 #include <stddef.h>
 
-#include "shard/operation.h"
-
 void inbox_init(struct inbox *in)
 {
     // Adaptive: held for a few dozen instructions, so a short spin beats a system call.
@@ -34,21 +32,21 @@ void inbox_unlock(struct inbox *in)
     pthread_mutex_unlock(&in->mutex);
 }
 
-void inbox_push(struct inbox *in, struct part *part)
+void inbox_push(struct inbox *in, struct inbox_item *item)
 {
-    part->next = NULL;
+    item->next = NULL;
     if (in->tail)
-        in->tail->next = part;
+        in->tail->next = item;
     else
-        in->head = part;
-    in->tail = part;
+        in->head = item;
+    in->tail = item;
     if (!atomic_load_explicit(&in->has_parts, memory_order_relaxed)) // only changed under the mutex
         atomic_store(&in->has_parts, true);
 }
 
-struct part *inbox_detach(struct inbox *in)
+struct inbox_item *inbox_detach(struct inbox *in)
 {
-    struct part *head = in->head;
+    struct inbox_item *head = in->head;
     if (!head) return NULL;
     in->head = in->tail = NULL;
     // Relaxed: the owner itself clears it, and only the owner reads it without the mutex.

@@ -3,7 +3,9 @@
 // inbox: the only way into a shard from outside, and the only mutable memory that shards share.
 //
 // Two doors:
-//   parts   what touches the keyspace, in the order in which it entered. An operation over several
+//   parts   what runs in the order in which it entered: parts of operations, which touch the
+//   keyspace,
+//           and messages (operation.h, message.h). An operation over several
 //           shards enters all their inboxes in one step: inbox_lock in ascending order of shards,
 //           inbox_push, inbox_unlock. The order rule (src/README.md) rests on this alone.
 //   mail    everything else (finished operations, connections moving in, the end of a meeting). It
@@ -17,8 +19,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-struct part;
 struct shard;
+
+struct inbox_item {
+    struct inbox_item *next;                                   // in an inbox or a backlog
+    void (*run)(struct shard *shard, struct inbox_item *item); // on the receiving shard's thread
+};
 
 struct mail {
     struct mail *next;
@@ -28,8 +34,8 @@ struct mail {
 struct inbox {
     // One cache line: what a sender of parts touches.
     pthread_mutex_t mutex;
-    struct part *head, *tail; // guarded by mutex
-    _Atomic bool has_parts;   // head != NULL; written under the mutex, read by the owner without
+    struct inbox_item *head, *tail; // guarded by mutex
+    _Atomic bool has_parts; // head != NULL; written under the mutex, read by the owner without
     // Another: what a sender of mail touches.
     _Atomic(struct mail *) mail __attribute__((aligned(64)));
     _Atomic bool is_asleep;
@@ -40,10 +46,10 @@ void inbox_destroy(struct inbox *in);
 
 void inbox_lock(struct inbox *in);
 void inbox_unlock(struct inbox *in);
-// Appends a part; locked.
-void inbox_push(struct inbox *in, struct part *part);
-// Takes all parts out, in order; locked.
-struct part *inbox_detach(struct inbox *in);
+// Appends an item; locked.
+void inbox_push(struct inbox *in, struct inbox_item *item);
+// Takes all items out, in order; locked.
+struct inbox_item *inbox_detach(struct inbox *in);
 
 // Any thread, no lock.
 void inbox_post(struct inbox *in, struct mail *mail);

@@ -2,6 +2,8 @@
 #include "shard/operation.h"
 
 #include "base/mem.h"
+#include "engine/block.h"
+#include "engine/interest.h"
 #include "shard/gather.h"
 
 #define SPARE_BLOCKS_MAX 256 // blocks a shard keeps: 2 MiB
@@ -55,6 +57,7 @@ struct operation *operation_new(struct operation_pool *pool)
     struct operation_block *b = block_new(pool, rounded(sizeof(struct operation)));
     struct operation *op = block_take(b, rounded(sizeof *op));
     op->blocks = b;
+    op->runner = RUNNER_ANY;
     return op;
 }
 
@@ -75,6 +78,12 @@ void operation_free(struct operation_pool *pool, struct operation *op)
         for (struct piece *p = op->parts[i].first; p; p = p->next) gather_free(p->gathered);
         reply_free(&op->parts[i].reply);
     }
+    if (op->pushes) {
+        reply_free(op->pushes);
+        mem_free(op->pushes);
+    }
+    if (op->waiter) waiter_unref(op->waiter);
+    if (op->watch) watch_unref(op->watch);
     reply_free(&op->local);
     struct operation_block *b = op->blocks, *next;
     for (; b; b = next) {

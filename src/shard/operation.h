@@ -25,9 +25,13 @@
 #define OPERATION_BLOCK_BYTES 8192 // of the blocks that operations are cut from
 
 struct operation;
+struct call;
+struct waiter;
+struct watch;
 
 struct piece {
-    const struct command *cmd;
+    const struct command *cmd; // NULL: refused by engine_admit; executing it writes the error
+    const char *say; // it is not executed but answers this line (+ or -); NULL: it is executed
     struct slice *argv;
     struct blob **blobs; // per argument, or NULL
     int argc;
@@ -42,7 +46,7 @@ struct piece {
 };
 
 struct part {
-    struct part *next; // in an inbox or backlog
+    struct inbox_item item;
     struct operation *op;
     uint32_t shard;
     struct piece *first, *last;
@@ -64,10 +68,13 @@ struct request {           // one command of the connection, as it came
 
 enum operation_kind { OPERATION_BATCH, OPERATION_MEETING };
 
+#define RUNNER_ANY UINT32_MAX // the last to arrive
+
 struct operation {
     struct mail finished; // to the home shard
     enum operation_kind kind;
     uint32_t home;
+    uint32_t runner;          // a meeting: the shard that must run it, or RUNNER_ANY
     _Atomic uint32_t waiting; // parts that have not finished (a meeting: not arrived);
                               // release/acquire on the way down
     struct part *parts;       // an array, ascending by shard
@@ -80,10 +87,30 @@ struct operation {
     uint32_t db, ctx_flags;
     uint8_t resp;
     int64_t now_ms;
+    // A meeting that is none of a connection's commands (serve.c): runs in place of the requests.
+    void (*meet)(struct shard *shard, struct ctx *ctx, struct operation *op);
+    struct mail summons; // to the runner, when all have arrived
+    // A transaction: the requests are its commands.
+    bool is_exec;
+    bool is_refused;            // out: a watched key had changed; nothing was run
+    bool follows_session;       // each command runs with the database that the session has by then
+    struct watch *watch;        // what EXEC looks at first, or NULL; a reference, owned
+    const struct command *exec; // the declaration of EXEC, and its time
+    uint64_t exec_ticks;
+    struct call *queued; // their arguments; owned by the connection, which frees them
+    uint32_t queued_count;
+    bool changes_session; // SPAN_SESSION: nothing of the connection goes on before it is done
+    // A command that may block, alone in its operation.
+    bool may_block;
+    bool is_blocked;       // at home: it was told that the command waits
+    struct mail blocked;   // to home: it waits
+    struct waiter *waiter; // NULL: it did not; a reference, owned
     // Home's thread, when all is done:
     void (*done)(struct operation *op);
-    void *owner;            // the connection
-    struct operation *next; // of the connection, in order
+    void (*on_blocked)(struct operation *op); // when it began to wait
+    void *owner;                              // the connection
+    struct operation *next;                   // of the connection, in order
+    struct reply *pushes; // what was pushed to it meanwhile; owned, NULL if nothing was
     bool is_done;
     void *held[4];                  // the connection's: buffers it holds for the arguments
     struct operation_block *blocks; // memory

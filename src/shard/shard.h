@@ -23,8 +23,9 @@ struct shard;
 
 // What lives on the shard besides the keyspace (the server's connections).
 struct shard_hooks {
-    void (*flush)(struct shard *shard); // before every wait: send what was replied
-    void (*cron)(struct shard *shard);  // every SHARD_CRON_MS
+    void (*flush)(struct shard *shard);  // before every wait: send what was replied
+    void (*cron)(struct shard *shard);   // every SHARD_CRON_MS
+    void (*timers)(struct shard *shard); // when next_timer_ms has come; sets it anew
 };
 
 struct shard_group {
@@ -50,7 +51,7 @@ struct shard {
     struct ring *ring;
     const struct shard_hooks *hooks;
     void *owner;                               // the server's worker
-    struct part *backlog, *backlog_tail;       // taken out of the inbox, not run yet
+    struct inbox_item *backlog, *backlog_tail; // taken out of the inbox, not run yet
     struct operation *parked;                  // the meeting that this shard waits for, or NULL
     struct mail *local_mail, *local_mail_tail; // to itself
     struct operation_pool pool;
@@ -60,10 +61,13 @@ struct shard {
     bool is_now_stale;
     bool has_more_cron; // housekeeping stopped at its budget
     int64_t next_cron_ms;
+    int64_t next_timer_ms; // Unix ms; INT64_MAX: none
 };
 
 void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
                 const struct shard_hooks *hooks, void *owner);
+// Messages that came when nobody ran any more, before shard_destroy.
+void shard_discard_inbox(struct shard *s);
 void shard_destroy(struct shard *s);
 
 // One turn: flush, wait up to max_wait_us (-1: until something happens), run what came.
@@ -96,6 +100,15 @@ bool shard_may_run_in_place(struct shard *s);
 // Enters the operation into the inboxes of its parts, in one step; op->home is this shard. op->done
 // is called in a later tick or later in this one, never inside this call.
 void shard_submit(struct shard *s, struct operation *op);
+// The same from inside a command: nothing else runs before the caller is done, and the own part
+// stands in the inbox like the others.
+void shard_enter(struct shard *s, struct operation *op);
+
+// Nothing waits to be run here, and the keyspace is this shard's to touch.
+static inline bool shard_is_clear(struct shard *s)
+{
+    return !s->parked && !s->backlog && !inbox_has_parts(&s->inbox);
+}
 
 // Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
 // thread's shard, or NULL.

@@ -359,6 +359,11 @@ ARITY = {
     "lmove": 5,
     "rpoplpush": 3,
     "lmpop": -4,
+    "blpop": -3,
+    "brpop": -3,
+    "blmpop": -5,
+    "blmove": 6,
+    "brpoplpush": 4,
     # hashes
     "hset": -4,
     "hmset": -4,
@@ -418,6 +423,9 @@ ARITY = {
     "zpopmin": -2,
     "zpopmax": -2,
     "zmpop": -4,
+    "bzpopmin": -3,
+    "bzpopmax": -3,
+    "bzmpop": -5,
     "zrandmember": -2,
     "zscan": -3,
     "zunion": -3,
@@ -546,6 +554,19 @@ ARITY = {
     "shutdown": -1,
     "wait": 3,
     "role": 1,
+    # publishing and subscribing
+    "subscribe": -2,
+    "psubscribe": -2,
+    "ssubscribe": -2,
+    "publish": 3,
+    "spublish": 3,
+    "pubsub": -2,
+    "pubsub|channels": -2,
+    "pubsub|numsub": -2,
+    "pubsub|numpat": 2,
+    "pubsub|shardchannels": -2,
+    "pubsub|shardnumsub": -2,
+    "pubsub|help": 2,
 }
 
 

@@ -98,6 +98,12 @@ DIFFERENCES = [
         "7.2: XREADGROUP, XCLAIM and XAUTOCLAIM make the consumer that they name even if it gets nothing",
     ),
     Difference(
+        r"(?i)^B(L|R|Z)",
+        r"^-ERR timeout is negative",
+        r"^-ERR timeout is out of range",
+        "7.2: a timeout that no clock reaches is out of range; 7.0 overflows and calls it negative",
+    ),
+    Difference(
         r"(?i)^Z(REV)?RANK .",
         r"^-ERR wrong number of arguments for 'z(rev)?rank' command",
         r"^(-ERR syntax error|\*-1|_|\*2\r)",

@@ -186,6 +186,10 @@ class TypeCommands:
             side(),
             *self.some(0.5, ["COUNT", self.small(0, 5)]),
         ]
+        yield 2, lambda: [r.choice(("BLPOP", "BRPOP")), k(), k(), "0.001"]
+        yield 2, lambda: ["BLMOVE", k(), k(), side(), side(), "0.001"]
+        yield 1, lambda: ["BRPOPLPUSH", k(), k(), "0.001"]
+        yield 1, lambda: ["BLMPOP", "0.001", *self.numbered("list"), side(), "COUNT", "2"]
 
     def _hashes(self):
         k, m, r = (lambda: self.of("hash")), self.member, self.rng
@@ -282,6 +286,8 @@ class TypeCommands:
             r.choice(("MIN", "MAX")),
             *self.some(0.4, ["COUNT", self.small(0, 5)]),
         ]
+        yield 2, lambda: [r.choice(("BZPOPMIN", "BZPOPMAX")), k(), k(), "0.001"]
+        yield 1, lambda: ["BZMPOP", "0.001", *self.numbered("zset"), "MAX", "COUNT", "2"]
         yield 2, lambda: self.by_chance("ZRANDMEMBER", k(), self.small(-6, 9), *scores())
         yield 1, lambda: Step("scan", "a", (b"ZSCAN", k()))
         yield 7, self._zset_operation

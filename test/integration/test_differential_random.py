@@ -43,7 +43,7 @@ def random_streams(t, threads, io, resp, mode):
 )
 def random_types(t, threads, io, resp, mode):
     redis, gyre = t.redis(), t.gyre(threads=threads, io=io)
-    differ = Differ(redis, gyre, resp, mode, t.rng)
+    differ = Differ(redis, gyre, resp, mode, t.rng).hasten()
     defaults = {name: values[0] for name, values in LIMITS.items()}
     try:
         for number in range(int(TYPE_STREAMS * max(1, t.scale))):

@@ -12,6 +12,8 @@ MATRIX = dict(threads=(1, 2, 4), io=("uring", "poll"), resp=(2, 3), mode=("step"
 def streams(t, stream, threads, io, resp, mode):
     differ = Differ(t.redis(), t.gyre(threads=threads, io=io), resp, mode, t.rng)
     try:
+        if stream == "blocking":
+            differ.hasten()
         run_cases(differ, load_stream(stream))
     finally:
         differ.close()
@@ -27,7 +29,7 @@ def streams(t, stream, threads, io, resp, mode):
     mode=("pipeline",),
 )
 def tables(t, table, threads, io, resp, mode):
-    differ = Differ(t.redis(), t.gyre(threads=threads, io=io), resp, mode, t.rng)
+    differ = Differ(t.redis(), t.gyre(threads=threads, io=io), resp, mode, t.rng).hasten()
     try:
         run_cases(differ, cases.TABLES[table]())
     finally:

@@ -10,6 +10,7 @@ from badserver import BadServer
 from differential import Case, Differ, cmd, parse_stream, shrink, split_words
 from harness import Failure, NIL, Parser, ProtocolError, R, Server, bulk, check, encode
 from runner import test
+from test_histories import run_histories
 from test_order import run_order
 
 
@@ -324,3 +325,38 @@ def gyre_cases(t):
     finally:
         differential.STANDIN = standin
         differ.close()
+
+
+SABOTAGES = tuple(
+    f"{name} {sabotage}"
+    for name, sabotages in {
+        "random": "torn lost stale reorder",
+        "registers": "lost stale reorder",
+        "bank": "torn lost",
+        "queues": "lost doubled moved",
+        "pubsub": "lost doubled swapped late",
+        "tracking": "lost",
+        "celery": "lost",
+    }.items()
+    for sabotage in sabotages.split()
+)
+
+
+@test("the history tests catch what is torn, lost, stale, doubled or out of order", kind=SABOTAGES)
+def histories(t, kind):
+    name, sabotage = kind.split()
+    redis = t.redis()
+    _, violations, text = run_histories(
+        name, redis, seconds=0.7, seed=t.rng.randrange(1 << 30), sabotage=sabotage
+    )
+    t.check(violations > 0, f"{kind}: nobody noticed\n{text}")
+    t.match(text.encode(), rb"^seed \d+\nviolation: ")
+
+
+@test(
+    "the history tests find nothing wrong with redis-server",
+    name=tuple(dict.fromkeys(k.split()[0] for k in SABOTAGES)),
+)
+def histories_of_redis(t, name):
+    _, violations, text = run_histories(name, t.redis(), seconds=1, seed=t.rng.randrange(1 << 30))
+    t.equal(violations, 0, text[:3000])

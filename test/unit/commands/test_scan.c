@@ -136,7 +136,10 @@ static char *run_on(struct engine *e, int shard, int argc, struct slice *argv)
     struct reply reply;
     size_t len;
     reply_init(&reply, 2);
+    struct session session;
+    session_init(&session, 1);
     struct ctx ctx = {.argv = argv,
+                      .session = &session,
                       .argc = argc,
                       .now_ms = DRIVER_NOW_MS,
                       .reply = &reply,

@@ -35,7 +35,7 @@ static void free_inbox(struct inbox *in)
 Test(inbox, parts_come_out_in_the_order_in_which_they_went_in)
 {
     struct inbox *in = new_inbox();
-    struct part parts[5];
+    struct inbox_item parts[5];
     cr_assert(!inbox_has_parts(in));
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 5; i++) {
@@ -46,7 +46,7 @@ Test(inbox, parts_come_out_in_the_order_in_which_they_went_in)
             cr_assert(inbox_has_parts(in));
         }
         inbox_lock(in);
-        struct part *p = inbox_detach(in);
+        struct inbox_item *p = inbox_detach(in);
         cr_assert_null(inbox_detach(in));
         inbox_unlock(in);
         cr_assert(!inbox_has_parts(in));
@@ -88,8 +88,13 @@ struct letter {
     uint32_t sender, number;
 };
 
+struct numbered {
+    struct inbox_item item;
+    uint32_t number;
+};
+
 struct sending { // something that entered the inboxes of `mask` in one step
-    struct part parts[INBOXES];
+    struct numbered parts[INBOXES];
     uint32_t mask;
 };
 
@@ -121,7 +126,7 @@ static void send_parts(struct office *o, struct sending *s)
     for (uint32_t i = 0; i < INBOXES; i++)
         if (s->mask & 1u << i) inbox_lock(&o->in[i]);
     for (uint32_t i = 0; i < INBOXES; i++)
-        if (s->mask & 1u << i) inbox_push(&o->in[i], &s->parts[i]);
+        if (s->mask & 1u << i) inbox_push(&o->in[i], &s->parts[i].item);
     for (uint32_t i = INBOXES; i-- > 0;)
         if (s->mask & 1u << i) inbox_unlock(&o->in[i]);
     for (uint32_t i = 0; i < INBOXES; i++)
@@ -137,7 +142,7 @@ static void *sender_main(void *arg)
     for (uint32_t n = 0; n < SENDS; n++) {
         struct sending *s = &o->sendings[a->id][n];
         s->mask = 1 + (uint32_t)random_below(&random, (1u << INBOXES) - 1);
-        for (uint32_t i = 0; i < INBOXES; i++) s->parts[i].shard = a->id * SENDS + n;
+        for (uint32_t i = 0; i < INBOXES; i++) s->parts[i].number = a->id * SENDS + n;
         send_parts(o, s);
         for (uint32_t i = 0; i < INBOXES; i++) {
             struct letter *l = &o->letters[a->id][i][n];
@@ -160,9 +165,10 @@ static bool take_all(struct office *o, uint32_t id)
     bool had_any = false;
     if (inbox_has_parts(in)) {
         inbox_lock(in);
-        struct part *p = inbox_detach(in);
+        struct inbox_item *p = inbox_detach(in);
         inbox_unlock(in);
-        for (; p; p = p->next, had_any = true) o->seen[id][o->seen_count[id]++] = p->shard;
+        for (; p; p = p->next, had_any = true)
+            o->seen[id][o->seen_count[id]++] = ((struct numbered *)(void *)p)->number;
     }
     for (struct mail *m = inbox_take_mail(in); m; m = m->next, had_any = true) {
         struct letter *l = (struct letter *)m;

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "shard/serve.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/interest.h"
+#include "engine/settings.h"
+#include "shard/message.h"
+
+// --- the life of an operation that waits ---------------------------------------------------------
+
+static void deliver_blocked(struct shard *s, struct mail *mail)
+{
+    (void)s;
+    struct operation *op = CONTAINER_OF(mail, struct operation, blocked);
+    op->is_blocked = true;
+    op->on_blocked(op);
+}
+
+void serve_note_blocked(struct shard *s, struct operation *op, struct waiter *waiter)
+{
+    op->waiter = waiter;
+    waiter->owner = op;
+    op->blocked.deliver = deliver_blocked;
+    // At home at once: mail to itself could be overtaken by that of another shard which serves it.
+    if (op->home == s->id)
+        deliver_blocked(s, &op->blocked);
+    else
+        shard_post(s, s->group->shards[op->home], &op->blocked);
+}
+
+// The waiter's reply is written. Its operation belongs to home from here on.
+static void finish(struct shard *s, struct waiter *w)
+{
+    struct operation *op = w->owner;
+    shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
+void serve_end_canceled(struct shard *s, struct waiter *waiter)
+{
+    waiter_end(waiter);
+    finish(s, waiter);
+}
+
+// --- dismissal -----------------------------------------------------------------------------------
+
+struct dismissal {
+    struct message message;
+    struct waiter *waiter; // a reference
+};
+
+static void deliver_dismissal(struct shard *s, struct message *m)
+{
+    waiter_unlink_all(CONTAINER_OF(m, struct dismissal, message)->waiter, s->id);
+}
+
+static void free_dismissal(struct message *m)
+{
+    struct dismissal *d = CONTAINER_OF(m, struct dismissal, message);
+    waiter_unref(d->waiter);
+    mem_free(d);
+}
+
+// Who served it has taken its links on that shard out, and home sees that; the others are as they
+// were since it began to wait.
+void serve_dismiss(struct shard *s, struct waiter *waiter)
+{
+    uint32_t shards[SETTINGS_THREADS_MAX], count = 0;
+    bool has[SETTINGS_THREADS_MAX] = {0};
+    for (int i = 0; i < waiter->link_count; i++)
+        if (waiter->links[i].interest) has[waiter->links[i].shard] = true;
+    for (uint32_t i = 0; i < s->group->count; i++)
+        if (has[i]) shards[count++] = i;
+    if (!count) return;
+    struct dismissal *d = mem_calloc(sizeof *d);
+    d->message.deliver = deliver_dismissal;
+    d->message.free = free_dismissal;
+    d->waiter = waiter;
+    // Relaxed: home holds a reference.
+    atomic_fetch_add_explicit(&waiter->refs, 1, memory_order_relaxed);
+    shard_send(s, &d->message, shards, count);
+}
+
+// --- serving -------------------------------------------------------------------------------------
+
+static void unlink_at_hand(const struct ctx *ctx, struct waiter *w)
+{
+    for (uint32_t i = 0; i < ctx->space_count; i++)
+        if (ctx->spaces[i]) waiter_unlink_all(w, ctx->spaces[i]->shard);
+}
+
+// Runs the command's `serve` for a waiter that is claimed. True if that was its end.
+static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, struct slice key)
+{
+    struct ctx c = *ctx;
+    c.cmd = w->cmd;
+    c.argv = w->argv;
+    c.argc = w->argc;
+    c.blobs = NULL;
+    c.first_key = NULL;
+    c.session = w->session;
+    c.db = w->db;
+    c.flags = CTX_NOTE_LATER;
+    c.reply = &w->reply;
+    c.waiter = NULL;
+    if (!w->cmd->serve(&c, key)) {
+        if (waiter_unclaim(w)) return false;
+        waiter_end(w); // home has given it up meanwhile
+    }
+    unlink_at_hand(ctx, w);
+    finish(s, w);
+    return true;
+}
+
+static bool can_serve(struct ctx *ctx, const struct waiter *w, uint32_t db, struct slice key)
+{
+    const struct entry *e = ctx_peek_db(ctx, db, key);
+    return (w->flags & BLOCK_UNTIL_GONE) || (e && e->type == w->type);
+}
+
+// --- serving what lies on several shards ---------------------------------------------------------
+
+// BLMOVE to another shard: an operation of its own, in which those shards meet. It enters the
+// inboxes before the reply of what made the key ready can be seen, so whatever is sent after that
+// reply comes behind it.
+static void run_retry(struct shard *s, struct ctx *ctx, struct operation *op)
+{
+    struct waiter *w = op->waiter;
+    int position;
+    command_keys(w->cmd, w->argc, w->argv, &position, NULL, 1);
+    struct slice key = w->argv[position];
+    w->is_retrying = false;
+    interest_ready(ctx, w->db, key); // for those behind it
+    if (can_serve(ctx, w, w->db, key) && waiter_claim(w, WAITER_CLAIMED))
+        serve_claimed(s, ctx, w, key);
+}
+
+static void retry_done(struct operation *op)
+{
+    struct shard *s = op->owner;
+    operation_free(&s->pool, op);
+}
+
+// All shards with keys of the waiter's command. Every shard where the runner may find somebody else
+// to serve must be among them, so the source's queue is served on from there.
+static void retry(struct shard *s, struct ctx *ctx, struct waiter *w)
+{
+    uint32_t shards[SETTINGS_THREADS_MAX], count = 0;
+    int positions[4];
+    bool has[SETTINGS_THREADS_MAX] = {0};
+    int keys = command_keys(w->cmd, w->argc, w->argv, positions, NULL, ARRAY_LEN(positions));
+    if (w->is_retrying) return;
+    w->is_retrying = true;
+    for (int i = 0; i < keys; i++) has[engine_shard_of(s->engine, w->argv[positions[i]])] = true;
+    for (uint32_t i = 0; i < s->group->count; i++)
+        if (has[i]) shards[count++] = i;
+    struct operation *op = operation_new(&s->pool);
+    op->kind = OPERATION_MEETING;
+    op->meet = run_retry;
+    op->done = retry_done;
+    op->owner = s;
+    op->session = w->session;
+    op->db = w->db;
+    op->now_ms = ctx->now_ms;
+    op->waiter = w;
+    atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed); // a link holds one
+    operation_set_parts(&s->pool, op, shards, count, 0);
+    shard_enter(s, op);
+}
+
+// --- the ready keys ------------------------------------------------------------------------------
+
+static bool has_its_keys(const struct shard *s, const struct ctx *ctx, const struct waiter *w)
+{
+    int positions[4];
+    if (!(w->flags & BLOCK_NEEDS_ALL_KEYS) || s->group->count == 1) return true;
+    int keys = command_keys(w->cmd, w->argc, w->argv, positions, NULL, ARRAY_LEN(positions));
+    for (int i = 0; i < keys; i++)
+        if (!ctx_has_shard(ctx, engine_shard_of(s->engine, w->argv[positions[i]]))) return false;
+    return true;
+}
+
+// In order of arrival. A waiter that needs more shards than are at hand gets them; those behind it
+// are served after it.
+static void serve_queue(struct shard *s, struct ctx *ctx, struct interest *i)
+{
+    struct wait_link *link = i->first, *next;
+    struct slice key = interest_key(i);
+    for (; link; link = next) {
+        struct waiter *w = link->waiter;
+        next = link->next;
+        if (atomic_load(&w->state) != WAITER_WAITING || !can_serve(ctx, w, i->db, key)) continue;
+        if (!has_its_keys(s, ctx, w)) {
+            retry(s, ctx, w);
+            return;
+        }
+        if (!waiter_claim(w, WAITER_CLAIMED)) continue;
+        // The queue cannot change but by this: nothing that is served unlinks another's link.
+        serve_claimed(s, ctx, w, key);
+    }
+}
+
+void serve_ready(struct shard *s, struct ctx *ctx)
+{
+    struct interest *i;
+    struct ctx c = *ctx;
+    while ((i = interest_take_ready(ctx->space))) {
+        i->is_held = true; // not freed while its queue is walked
+        serve_queue(s, &c, i);
+        i->is_held = false;
+        interest_settle(i);
+    }
+    ctx->begin_ticks = clock_ticks();
+}
