@@ -93,7 +93,7 @@ static void run_in_parts(struct ctx *ctx)
     reply_init(&answer, out->resp);
     struct ctx part = *ctx;
     part.reply = &answer;
-    part.flags |= CTX_IS_PART;
+    part.flags |= CTX_IS_PART | CTX_UNIT_GOES_ON; // the meeting's runner tells what changed
     part.space_count = 1;
     for (uint32_t i = 0; i < list.count; i++) {
         size_t len;

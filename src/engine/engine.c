@@ -51,7 +51,7 @@ struct engine *engine_new(const struct command *const *families, const struct se
 void engine_free(struct engine *e)
 {
     struct scripting *scripting = atomic_load(&e->scripting);
-    if (scripting) e->scripting_free(scripting);
+    if (scripting) atomic_load (&e->scripting_free)(scripting);
     for (uint32_t i = 0; i < e->shard_count; i++) {
         interests_free(e->spaces[i]);
         keyspace_free(e->spaces[i]);
@@ -150,6 +150,18 @@ static bool is_http(const struct ctx *ctx)
     return slice_is(ctx->argv[0], "post") || slice_is(ctx->argv[0], "host:");
 }
 
+// The error may name the command. What keeps EXEC from running ends the transaction.
+static void refuse_known(struct reply *reply, const struct command *c, const char *error)
+{
+    char text[256];
+    if (c->transaction == TRANSACTION_EXEC) {
+        const char *reason = strncmp(error, "ERR ", 4) ? error : error + 4;
+        snprintf(text, sizeof text, "EXECABORT Transaction discarded because of: %s", reason);
+        error = text;
+    }
+    reply_errorf(reply, error, c->full_name);
+}
+
 void engine_refuse(struct ctx *ctx, uint32_t shard)
 {
     if (is_http(ctx)) {
@@ -168,8 +180,7 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
             reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
                          c->full_name);
         else
-            // It may name the command. NULL: memory was freed since.
-            reply_errorf(ctx->reply, error ? error : ERR_OOM, c->full_name);
+            refuse_known(ctx->reply, c, error ? error : ERR_OOM); // NULL: memory was freed since
         stat_add(&stats->commands[c->id].rejected, 1);
     }
     stats_count_error(stats, ctx->reply->error_code);
@@ -225,6 +236,19 @@ void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
     if (!(ctx->flags & CTX_NOTE_LATER)) engine_note_slow(ctx, shard, ticks);
 }
 
+// Commands that touch no key run while the shard is parked, too; then its tracking is in the hands
+// of the meeting's runner.
+static bool may_change_keys(const struct command *c)
+{
+    return command_has_keys(c) || c->span != SPAN_KEYS || c->span_of;
+}
+
+static bool is_unit_end(const struct ctx *ctx)
+{
+    return !(ctx->flags & (CTX_UNIT_GOES_ON | CTX_IN_EXEC | CTX_IN_SCRIPT)) &&
+           may_change_keys(ctx->cmd);
+}
+
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
 {
     ctx->reply->error_count = 0;
@@ -233,7 +257,7 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
     if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
         ctx->cmd->conclude(ctx); // one shard is all
     if (UNLIKELY(ctx->session->tracking)) tracking_remember(ctx);
-    if (!(ctx->flags & (CTX_UNIT_GOES_ON | CTX_IN_EXEC | CTX_IN_SCRIPT))) tracking_unit_end(ctx);
+    if (is_unit_end(ctx)) tracking_unit_end(ctx);
     ctx->begin_ticks = clock_ticks(); // of the next one
     uint64_t ticks = ctx->begin_ticks - begin;
     if (LIKELY(!(ctx->flags & CTX_IS_PART))) engine_count(ctx, shard, ticks);

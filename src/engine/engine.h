@@ -38,7 +38,7 @@ struct engine {
     // Scripts and functions: made by the first who needs it (script/scripting.h), who says how it
     // is freed. The engine knows no more of it.
     _Atomic(struct scripting *) scripting;
-    void (*scripting_free)(struct scripting *scripting);
+    void (*_Atomic scripting_free)(struct scripting *scripting);
     _Atomic uint32_t busy_scripts; // scripts that run for longer than busy-reply-threshold
     _Atomic bool is_cron_paused;   // DEBUG PAUSE-CRON: engine_cron does nothing
     // Blocked commands with keys on several shards: while there are any, transactions over several

@@ -23,7 +23,7 @@ struct session {
     uint32_t home;                    // shard; changes when the connection moves
     uint32_t multi_count;             // commands queued by MULTI
     uint32_t watch_count;             // keys watched
-    struct watch *watch;              // engine/interest.h; a reference, owned; NULL: watches nothing
+    struct watch *watch;              // what it watches; a reference, owned, or NULL (interest.h)
     bool is_in_multi, is_multi_dirty; // queueing; EXEC will be refused
     bool is_blocked;                  // waits in a blocking command
     struct subscriptions *subscriptions; // owned; NULL: none (engine/subscriptions.h)

@@ -148,7 +148,8 @@ uint32_t tracking_take_caching(struct session *s, const struct command *cmd);
 // A transaction is over, and with it what CLIENT CACHING said in it.
 static inline void tracking_end_caching(struct session *s)
 {
-    s->tracking &= ~(uint32_t)TRACKING_CACHING_EXEC;
+    // Other shards read it: written only where it was said, when nothing is under way.
+    if (s->tracking & TRACKING_CACHING_EXEC) s->tracking &= ~(uint32_t)TRACKING_CACHING_EXEC;
 }
 
 // --- who tracks ----------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ struct scripting *scripting_of(const struct engine *engine)
     struct scripting *s = atomic_load_explicit(&e->scripting, memory_order_acquire), *mine;
     if (LIKELY(s != NULL)) return s;
     mine = scripting_new(e);
-    e->scripting_free = scripting_free; // all threads write the same, before any publishes
+    // Relaxed: all threads write the same, and it is read when they have ended.
+    atomic_store_explicit(&e->scripting_free, scripting_free, memory_order_relaxed);
     if (atomic_compare_exchange_strong(&e->scripting, &s, mine)) return mine;
     scripting_free(mine);
     return s;

@@ -16,6 +16,7 @@
 #include "server/client.h"
 #include "server/invalidate.h"
 #include "server/server.h"
+#include "shard/execute.h"
 #include "shard/merge.h"
 
 #define HANDOVER_STREAK 32 // commands in a row for one other shard that move a connection there
@@ -303,11 +304,15 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
     struct ctx ctx = client_ctx(c, &shape);
     ctx.flags |= ctx_flags;
     struct operation *op = fanout_exec(&c->worker->shard, &ctx, t, route);
+    bool resubscribes = false;
     for (uint32_t i = 0; i < t->count; i++) {
+        const struct command *cmd = t->calls[i].piece.cmd;
         op->requests[i].is_silent = !is_read;
-        op->changes_session |= t->calls[i].piece.cmd->conclude != NULL;
+        op->changes_session |= cmd->conclude != NULL;
+        resubscribes |= cmd->conclude && (cmd->flags & CMD_PUBSUB);
     }
-    op->queued = t->calls; // the arguments
+    c->has_resubscribed = op->changes_session && !resubscribes; // what it is told comes behind it
+    op->queued = t->calls;                                      // the arguments
     op->queued_count = t->count;
     transaction_end(c);
     enter(c, op);

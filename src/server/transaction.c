@@ -163,6 +163,7 @@ bool transaction_writes(const struct client *c)
 static void say(struct call *call, const char *text)
 {
     call->piece.say = text;
+    call->piece.first_key = NULL; // nothing to fetch, and the keyspace may be parked
     call->route = ROUTE_HOME;
     call->is_quiet = call->may_block = false;
 }

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//
-// execute: pieces of a connection's commands run one after the other on a keyspace, their keys
-// fetched ahead; after each unit (a command, or a whole transaction) whoever waits for a key that
-// it made ready is served.
+#include "shard/execute.h"
+
 #include "base/clock.h"
 #include "base/crash_slot.h"
 #include "engine/call.h"
 #include "shard/gather.h"
 #include "shard/serve.h"
-#include "shard/shard.h"
 
 #define FETCH_BUCKETS 32 // pieces ahead of the one that is run;
 #define FETCH_ENTRIES 16 // a core keeps some 10 to 16 misses in flight

@@ -6,6 +6,7 @@
 #include "commands/scan.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
+#include "shard/execute.h"
 
 #define SHARDS_MAX       SETTINGS_THREADS_MAX
 #define FEW_KEYS         64  // positions kept on the stack
@@ -306,12 +307,14 @@ struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, st
 
 // --- transactions --------------------------------------------------------------------------------
 
-// Does it change what the commands behind it are to the server: their database, who subscribes?
+// Does it change what the commands behind it are to the server: their database, who subscribes,
+// whether what they read is tracked?
 static bool changes_session(const struct call *call)
 {
     const struct command *c = call->piece.cmd;
     return c->span == SPAN_SESSION ||
-           (call->route == ROUTE_QUIET && slice_is(slice_of(c->name), "select"));
+           (call->route == ROUTE_QUIET && (slice_is(slice_of(c->full_name), "select") ||
+                                           slice_is(slice_of(c->full_name), "client|caching")));
 }
 
 static void exec_shards(const struct engine *e, const struct transaction *t, struct shard_set *set)

@@ -23,6 +23,7 @@ void gather_values(struct ctx *ctx, struct piece *piece)
         db_set_expire(db, db_copy(e, db, key, hash), hash, EXPIRE_NONE);
     }
     if (UNLIKELY(ctx->session->tracking)) tracking_remember_args(ctx);
+    if (!(ctx->flags & CTX_IN_EXEC)) tracking_unit_end(ctx); // of keys that had expired
     piece->gathered = to;
     ctx->begin_ticks = clock_ticks();
     piece->ticks = ctx->begin_ticks - begin;

@@ -25,6 +25,11 @@ static void run_envelope(struct shard *s, struct inbox_item *item)
     unref(m);
 }
 
+bool inbox_item_is_message(const struct inbox_item *item)
+{
+    return item->run == run_envelope;
+}
+
 static struct inbox_item *new_item(struct message *m)
 {
     struct envelope *e = mem_alloc(sizeof *e);

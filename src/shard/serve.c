@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
 #include "shard/message.h"
 
 // --- the life of an operation that waits ---------------------------------------------------------
@@ -107,6 +108,8 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
         if (waiter_unclaim(w)) return false;
         waiter_end(w); // home has given it up meanwhile
     }
+    if (UNLIKELY(c.session->tracking)) tracking_remember(&c);
+    tracking_unit_end(&c); // before its reply is on its way
     unlink_at_hand(ctx, w);
     finish(s, w);
     return true;

@@ -8,6 +8,9 @@
 #include "base/mem.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
+#include "engine/tracking.h"
+#include "shard/execute.h"
+#include "shard/message.h"
 #include "shard/serve.h"
 
 #define CRON_BUDGET   2000 // expiries and frees a tick: a few hundred microseconds
@@ -123,6 +126,7 @@ static void run_batch_part(struct shard *s, struct inbox_item *item)
     struct operation *op = part->op;
     struct ctx ctx = operation_ctx(s, part);
     if (may_run_exec(op, &ctx)) shard_execute(s, &ctx, part->first, true);
+    if (op->is_exec) tracking_unit_end(&ctx);
     if (UNLIKELY(ctx.waiter != NULL)) {
         serve_note_blocked(s, op, ctx.waiter);
         return; // it is finished when it is served
@@ -142,6 +146,52 @@ static void deliver_resume(struct shard *s, struct mail *mail)
     s->parked = NULL;
 }
 
+static void backlog_append(struct shard *s, struct inbox_item *list)
+{
+    if (!list) return;
+    if (s->backlog_tail)
+        s->backlog_tail->next = list;
+    else
+        s->backlog = list;
+    while (list->next) list = list->next;
+    s->backlog_tail = list;
+}
+
+// All shards stand still. What they sent before belongs before what the runner does now, also the
+// messages that stand in its inbox behind the meeting: they are delivered first.
+static void deliver_messages(struct shard *s)
+{
+    struct inbox_item *all, *messages = NULL, **last_message = &messages;
+    inbox_lock(&s->inbox);
+    struct inbox_item *list = inbox_detach(&s->inbox);
+    inbox_unlock(&s->inbox);
+    backlog_append(s, list);
+    all = s->backlog;
+    s->backlog = s->backlog_tail = NULL;
+    while (all) {
+        struct inbox_item *item = all;
+        all = item->next;
+        item->next = NULL;
+        if (inbox_item_is_message(item)) {
+            *last_message = item;
+            last_message = &item->next;
+        } else {
+            backlog_append(s, item);
+        }
+    }
+    while (messages) {
+        struct inbox_item *item = messages;
+        messages = item->next;
+        item->run(s, item);
+    }
+}
+
+// SUBSCRIBE and its kin change who gets messages here.
+static bool changes_subscribers(const struct command *c)
+{
+    return c && c->span == SPAN_SESSION && (c->flags & CMD_PUBSUB);
+}
+
 // The commands of a connection, one or a whole transaction, one after the other.
 static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
 {
@@ -151,6 +201,7 @@ static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
         if (i + 1 < op->request_count) r->whole.ctx_flags |= CTX_UNIT_GOES_ON;
         r->whole.next = NULL;
         r->part = 0;
+        if (changes_subscribers(r->whole.cmd)) deliver_messages(s);
         shard_execute(s, ctx, &r->whole, true);
     }
 }
@@ -172,10 +223,11 @@ static void run_meeting(struct shard *s, struct operation *op)
     else if (may_run_exec(op, &ctx))
         run_requests(s, &ctx, op);
     serve_ready(s, &ctx);
-    if (ctx.waiter) serve_note_blocked(s, op, ctx.waiter);
-    for (uint32_t i = 0; i < part_count; i++)
-        if (op->parts[i].shard != s->id) {
-            struct shard *other = s->group->shards[op->parts[i].shard];
+    tracking_unit_end(&ctx); // of a transaction, and what was noted at the others
+    if (ctx.waiter) serve_note_blocked(s, op, ctx.waiter); // it may be ended from here on
+    for (uint32_t i = 0; i < ctx.space_count; i++)
+        if (spaces[i] && i != s->id) {
+            struct shard *other = s->group->shards[i];
             shard_post(s, other, &other->resume);
         }
     stat_add(&s->engine->stats[s->id]->meetings, 1);
@@ -207,17 +259,6 @@ static void arrive_at_meeting(struct shard *s, struct inbox_item *item)
 }
 
 // --- the inbox -----------------------------------------------------------------------------------
-
-static void backlog_append(struct shard *s, struct inbox_item *list)
-{
-    if (!list) return;
-    if (s->backlog_tail)
-        s->backlog_tail->next = list;
-    else
-        s->backlog = list;
-    while (list->next) list = list->next;
-    s->backlog_tail = list;
-}
 
 static void run_backlog(struct shard *s)
 {

@@ -86,10 +86,6 @@ static inline const struct settings *shard_settings(struct shard *s)
     return engine_settings(s->engine, &s->settings);
 }
 
-// Runs pieces linked by `next`, in order, on this shard's keyspace. `ctx` has everything but the
-// fields that follow from the piece. with_lengths: fill in each piece's reply_bytes. Only when the
-// keyspace is this shard's to touch.
-void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool with_lengths);
 // A ctx for this shard's own keyspace, to be completed with session, db, flags and reply.
 struct ctx shard_ctx(struct shard *s);
 

@@ -104,6 +104,12 @@ DIFFERENCES = [
         "7.2: a timeout that no clock reaches is out of range; 7.0 overflows and calls it negative",
     ),
     Difference(
+        r"(?i)^WAIT \S+ 922337\d+",
+        r"^:0\r",
+        r"^-ERR timeout is out of range",
+        "7.2: a timeout that no clock reaches is out of range; 7.0 overflows",
+    ),
+    Difference(
         r"(?i)^Z(REV)?RANK .",
         r"^-ERR wrong number of arguments for 'z(rev)?rank' command",
         r"^(-ERR syntax error|\*-1|_|\*2\r)",

@@ -234,13 +234,16 @@ class Side:
         return to_bytes(f"{host}:{port}")
 
     def _id_of(self, name, conn):
-        with self.server.connect() as control:
-            lines = control.cmd("CLIENT", "LIST").text().decode().split("\n")
         mine = conn.sock.getsockname()
-        for line in lines:
-            fields = dict(t.partition("=")[::2] for t in line.split(" "))
-            if fields.get("addr", "").rpartition(":")[2] == str(mine[1]):
-                return to_bytes(fields["id"])
+        until = time.monotonic() + 3  # a new or moving connection is not listed for a moment
+        with self.server.connect() as control:
+            while time.monotonic() < until:
+                lines = control.cmd("CLIENT", "LIST").text().decode().split("\n")
+                for line in lines:
+                    fields = dict(t.partition("=")[::2] for t in line.split(" "))
+                    if fields.get("addr", "").rpartition(":")[2] == str(mine[1]):
+                        return to_bytes(fields["id"])
+                time.sleep(0.01)
         raise Failure(f"connection {name} ({mine}) is not in CLIENT LIST")
 
     def close(self):

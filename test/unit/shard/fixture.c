@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "commands/families.h"
+#include "shard/execute.h"
 #include "shard/merge.h"
 
 #define WORDS_MAX 32
