@@ -39,32 +39,6 @@ static void link_to(struct waiter *w, struct keyspace *ks, struct slice key)
     atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed);
 }
 
-static bool is_spread(const struct waiter *w)
-{
-    for (int i = 1; i < w->link_count; i++)
-        if (w->links[i].shard != w->links[0].shard) return true;
-    return false;
-}
-
-// Is it a BLMOVE to another shard?
-static bool is_mover(const struct waiter *w)
-{
-    int keys[2];
-    return (w->flags & BLOCK_NEEDS_ALL_KEYS) &&
-           command_keys(w->cmd, w->argc, w->argv, keys, NULL, ARRAY_LEN(keys)) == 2 &&
-           engine_shard_of(w->engine, w->argv[keys[0]]) !=
-               engine_shard_of(w->engine, w->argv[keys[1]]);
-}
-
-// Relaxed: hints, see engine.h.
-static void count_waiter(struct waiter *w, uint32_t change)
-{
-    if (w->is_spread || w->is_mover)
-        atomic_fetch_add_explicit(&w->engine->spread_waiters, change, memory_order_relaxed);
-    if (w->is_mover)
-        atomic_fetch_add_explicit(&w->engine->moving_waiters, change, memory_order_relaxed);
-}
-
 bool ctx_block(struct ctx *ctx, const struct block_request *request)
 {
     if (!(ctx->flags & CTX_MAY_BLOCK)) return false;
@@ -90,9 +64,6 @@ bool ctx_block(struct ctx *ctx, const struct block_request *request)
         struct slice key = ctx->argv[request->keys[i]];
         link_to(w, ctx_db_of(ctx, ctx->db, key)->space, key);
     }
-    w->is_spread = is_spread(w);
-    w->is_mover = is_mover(w);
-    count_waiter(w, 1);
     ctx->waiter = w;
     return true;
 }
@@ -147,7 +118,6 @@ void waiter_unref(struct waiter *w)
 {
     // Release what was done to it, acquire what others did, before it is freed.
     if (atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) > 1) return;
-    count_waiter(w, (uint32_t)-1);
     reply_free(&w->reply);
     mem_free(w->argv);
     mem_free(w);

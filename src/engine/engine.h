@@ -41,13 +41,12 @@ struct engine {
     void (*_Atomic scripting_free)(struct scripting *scripting);
     _Atomic uint32_t busy_scripts; // scripts that run for longer than busy-reply-threshold
     _Atomic bool is_cron_paused;   // DEBUG PAUSE-CRON: engine_cron does nothing
-    // Blocked commands with keys on several shards: while there are any, transactions over several
-    // shards meet, so that the key that was readied first serves.
+    // Blocking commands with keys on several shards that are under way. While there are any, what
+    // might serve them must not run on several shards at once: a transaction over shards meets, and
+    // a connection's commands on lists, sorted sets and streams enter one after the other. So the
+    // key that was readied first serves, and a BLMOVE has moved on what a pipeline pushed before
+    // that pipeline looks again.
     _Atomic uint32_t spread_waiters;
-    // Those of them that move to another shard (BLMOVE): while there are any, no command enters
-    // before the one that the connection sent before it is done, so that what a pipeline pushed is
-    // moved on before it looks again.
-    _Atomic uint32_t moving_waiters;
 };
 
 // shard_count keyspaces with settings->databases databases each. `settings` and `host` stay the

@@ -71,7 +71,6 @@ struct client {
     bool is_over_limit; // does not read what is pushed to it: gets no more, the flush kills it
     bool is_stopping_recv;
     bool is_executing;     // in place, at this moment
-    bool has_resubscribed; // the part at home of what is under way (SPAN_SESSION) has run
     bool has_eof;          // the peer has finished sending
     bool had_keyed;        // a keyed command came already
     uint64_t in_bytes, out_bytes;

@@ -24,7 +24,7 @@
 bool dispatch_has_room(const struct client *c)
 {
     const struct operation *last = c->ops_tail;
-    bool must_end = c->ops && (last->may_block || last->changes_session);
+    bool must_end = c->ops && last->may_block; // else input.c says what may follow what
     return c->op_count < CLIENT_OPS_MAX && !must_end;
 }
 
@@ -174,15 +174,15 @@ static void release_arguments(struct client *c, struct operation *op)
 // Where a message, which is no reply, belongs.
 static struct reply *place_of_push(struct client *c)
 {
-    struct operation *op = c->ops;
     struct reply **at = &c->pushes;
     if (!c->is_executing) {
         // Behind what is under way now, but a command that waits holds nothing up. A message from
-        // before the home part of a SUBSCRIBE belongs before its acknowledgement.
-        while (op && op->next && !op->next->is_blocked) op = op->next;
-        bool is_before = op && (op->is_blocked || (op->changes_session && !c->has_resubscribed));
-        if (!op || is_before) return &c->reply;
-        at = &op->pushes;
+        // before a SUBSCRIBE or UNSUBSCRIBE has run belongs before its acknowledgement.
+        struct operation *op = c->ops, *before = NULL;
+        for (; op && !op->is_blocked && (!op->changes_session || op->has_run); op = op->next)
+            before = op;
+        if (!before) return &c->reply;
+        at = &before->pushes;
     }
     if (!*at) {
         *at = mem_alloc(sizeof **at);
@@ -214,6 +214,13 @@ void push_discard(struct client *c)
     c->pushes = NULL;
 }
 
+static void count_spread(struct client *c, uint32_t change)
+{
+    // Relaxed: see engine.h.
+    atomic_fetch_add_explicit(&c->worker->shard.engine->spread_waiters, change,
+                              memory_order_relaxed);
+}
+
 // A dead connection's are merged, too, if they change what it is to the server: it leaves with
 // that.
 static void collect_replies(struct client *c)
@@ -229,7 +236,7 @@ static void collect_replies(struct client *c)
         ctx.flags |= op->ctx_flags & CTX_CACHING;
         if (!c->is_dead || op->changes_session) merge_replies(op, &ctx);
         if (op->is_exec) tracking_end_caching(&c->session);
-        if (op->changes_session) c->has_resubscribed = false;
+        if (op->is_spread) count_spread(c, (uint32_t)-1);
         if (op->pushes && !c->is_dead) reply_splice(&c->reply, op->pushes);
         release_arguments(c, op);
         if (op->queued) transaction_free_calls(op->queued, op->queued_count);
@@ -288,6 +295,9 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
     struct operation *op = fanout_operation(s, &ctx, calls, count);
     const struct command *cmd = calls[0].piece.cmd;
     op->changes_session = cmd && cmd->conclude;
+    op->has_run = !calls[0].is_subscribing;
+    op->is_spread = op->may_block && op->part_count > 1;
+    if (op->is_spread) count_spread(c, 1);
     if (op->changes_session && (cmd->flags & CMD_PUBSUB)) is_read = true; // as Redis
     for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = !is_read;
     hold_arguments(c, op, buf, query, is_parser_owned);
@@ -311,8 +321,8 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
         op->changes_session |= cmd->conclude != NULL;
         resubscribes |= cmd->conclude && (cmd->flags & CMD_PUBSUB);
     }
-    c->has_resubscribed = op->changes_session && !resubscribes; // what it is told comes behind it
-    op->queued = t->calls;                                      // the arguments
+    op->has_run = !resubscribes; // else what it is told before comes before
+    op->queued = t->calls;       // the arguments
     op->queued_count = t->count;
     transaction_end(c);
     enter(c, op);

@@ -38,10 +38,14 @@ static bool is_paused_for(struct client *c, const struct call *call)
     return cmd && !call->piece.say && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
 }
 
-static bool has_moving_waiters(const struct client *c)
+// Must it enter after all that the connection sent before has been done? See engine.h.
+static bool may_meet_waiters(const struct client *c, const struct call *call)
 {
-    // Relaxed: a hint, see engine.h.
-    return atomic_load_explicit(&c->worker->shard.engine->moving_waiters, memory_order_relaxed);
+    enum { TOUCHED = ACL_LIST | ACL_SORTEDSET | ACL_STREAM | ACL_SCRIPTING | ACL_KEYSPACE };
+    const struct command *cmd = call->piece.cmd;
+    // Relaxed: whoever waits since before the command was sent is counted.
+    return atomic_load_explicit(&c->worker->shard.engine->spread_waiters, memory_order_relaxed) &&
+           cmd && !call->piece.say && ((cmd->acl & TOUCHED) || call->is_exec);
 }
 
 // May this call join the run? If not, the run ends before it.
@@ -51,11 +55,12 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
         c->is_paused = run->must_wait = run->count == 0;
         return false;
     }
-    bool is_alone =
-        call->is_quiet || call->may_block || call->is_exec || (c->ops && has_moving_waiters(c));
-    if (LIKELY(!is_alone && call->route != ROUTE_MEETING)) return true;
+    bool waits = call->is_quiet || UNLIKELY(may_meet_waiters(c, call));
+    bool is_alone = waits || call->may_block || call->is_exec;
+    bool is_held = c->ops && c->ops_tail->changes_session;
+    if (LIKELY(!is_alone && !is_held && call->route != ROUTE_MEETING)) return true;
     if (run->count) return false;
-    if ((call->is_quiet || has_moving_waiters(c)) && c->ops) {
+    if (c->ops && (waits || (is_held && !call->is_subscribing))) {
         c->is_stalled = true;
         run->must_wait = true;
         return false;
@@ -70,7 +75,7 @@ static bool is_last(const struct client *c, const struct run *run, const struct 
     return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec ||
            call->route == ROUTE_MEETING || run->count == RUN_CALLS || !cmd ||
            (cmd->flags & CMD_ADMIN) || // these two may close this very connection
-           ((cmd->flags & CMD_WRITE) && has_moving_waiters(c)) ||
+           may_meet_waiters(c, call) ||
            (c->session.tracking & (TRACKING_CACHING | TRACKING_CACHING_EXEC)) ||
            (c->session.subscriptions && c->session.resp == 2) ||
            c->session.reply_mode == REPLY_SKIP;

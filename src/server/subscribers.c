@@ -87,7 +87,6 @@ static void take_out(struct names *names, struct slice bytes, const struct clien
 void subscribers_change(struct client *c, enum pubsub_kind kind, struct slice name, bool on)
 {
     struct names *names = &c->worker->subscribers.kinds[kind];
-    c->has_resubscribed = c->ops != NULL;
     if (on)
         add(names, name, c);
     else

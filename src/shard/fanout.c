@@ -44,7 +44,8 @@ static enum route route_keyless(const struct engine *e, struct call *call)
     case SPAN_MEET_ALL: return ROUTE_MEETING;
     case SPAN_HOME: return ROUTE_ONE;
     case SPAN_SESSION:
-        call->is_quiet = true;
+        call->is_subscribing = e->shard_count > 1 && (c->flags & CMD_PUBSUB);
+        call->is_quiet = !call->is_subscribing;
         if (e->shard_count == 1) return ROUTE_QUIET;
         // Who publishes between the instants at which two shards learn of a subscriber would leave
         // a gap in what that one reads: they meet.
@@ -92,7 +93,7 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call)
 {
     struct piece *p = &call->piece;
     call->shard = home;
-    call->is_quiet = call->is_exec = false;
+    call->is_quiet = call->is_exec = call->is_subscribing = false;
     call->may_block = p->cmd && p->cmd->serve;
     p->first_key = NULL;
     if (UNLIKELY(!p->cmd)) {
@@ -298,7 +299,7 @@ struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, st
     struct operation *op = new_operation(
         s, op_ctx, calls[0].route == ROUTE_MEETING ? OPERATION_MEETING : OPERATION_BATCH);
     op->may_block = calls[0].may_block;
-    if (calls[0].is_quiet) op->runner = s->id; // it changes the session
+    if (calls[0].is_quiet || calls[0].is_subscribing) op->runner = s->id; // it changes the session
     if (op->may_block) op->ctx_flags |= CTX_MAY_BLOCK;
     for (uint32_t i = 0; i < count; i++) set_add_call(s->engine, &calls[i], &set);
     add_requests(s, op, op_ctx, calls, count, &set);
@@ -356,7 +357,7 @@ enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
 bool fanout_is_exec_quiet(const struct transaction *t)
 {
     for (uint32_t i = 0; i < t->count; i++)
-        if (t->calls[i].is_quiet) return true;
+        if (t->calls[i].is_quiet || t->calls[i].is_subscribing) return true;
     return false;
 }
 

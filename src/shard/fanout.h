@@ -23,7 +23,8 @@ struct call {
     uint32_t shard; // ROUTE_ONE
     bool is_quiet;  // only when the connection has nothing in flight; ROUTE_QUIET and SPAN_SESSION
     bool may_block; // alone in its operation (engine/block.h)
-    bool is_exec;   // EXEC that runs what was queued; alone in its run
+    bool is_subscribing; // SUBSCRIBE or its kin, over several shards
+    bool is_exec;        // EXEC that runs what was queued; alone in its run
 };
 
 // What a connection queued between MULTI and EXEC.

@@ -99,6 +99,8 @@ struct operation {
     uint64_t exec_ticks;
     struct call *queued; // their arguments; owned by the connection, which frees them
     uint32_t queued_count;
+    bool is_spread;       // may block on several shards; counted (engine.h)
+    bool has_run;         // at home: a meeting that changes subscriptions is over
     bool changes_session; // SPAN_SESSION: nothing of the connection goes on before it is done
     // A command that may block, alone in its operation.
     bool may_block;

@@ -222,6 +222,7 @@ static void run_meeting(struct shard *s, struct operation *op)
         op->meet(s, &ctx, op);
     else if (may_run_exec(op, &ctx))
         run_requests(s, &ctx, op);
+    op->has_run = true; // the session's home is the runner where that matters
     serve_ready(s, &ctx);
     tracking_unit_end(&ctx); // of a transaction, and what was noted at the others
     if (ctx.waiter) serve_note_blocked(s, op, ctx.waiter); // it may be ended from here on
