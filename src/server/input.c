@@ -48,6 +48,24 @@ static bool may_meet_waiters(const struct client *c, const struct call *call)
            cmd && !call->piece.say && ((cmd->acl & TOUCHED) || call->is_exec);
 }
 
+static bool is_script(const struct command *cmd)
+{
+    return cmd && (cmd->acl & ACL_SCRIPTING) && (cmd->flags & CMD_MAY_REPLICATE);
+}
+
+// A script publishes from the shard of its keys, other commands from home: a connection's messages
+// keep their order because a script enters alone, and nothing that may publish while it is under
+// way.
+static bool may_overtake_messages(const struct client *c, const struct call *call)
+{
+    const struct command *cmd = call->piece.cmd;
+    if (c->worker->shard.group->count == 1 || !cmd || call->piece.say) return false;
+    if (is_script(cmd)) return true;
+    bool is_behind_script =
+        c->ops && c->ops_tail->request_count && is_script(c->ops_tail->requests[0].whole.cmd);
+    return is_behind_script && ((cmd->flags & CMD_MAY_REPLICATE) || call->is_exec);
+}
+
 // May this call join the run? If not, the run ends before it.
 static bool may_join(struct client *c, struct run *run, const struct call *call)
 {
@@ -55,7 +73,8 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
         c->is_paused = run->must_wait = run->count == 0;
         return false;
     }
-    bool waits = call->is_quiet || UNLIKELY(may_meet_waiters(c, call));
+    bool waits =
+        call->is_quiet || UNLIKELY(may_meet_waiters(c, call)) || may_overtake_messages(c, call);
     bool is_alone = waits || call->may_block || call->is_exec;
     bool is_held = c->ops && c->ops_tail->changes_session;
     if (LIKELY(!is_alone && !is_held && call->route != ROUTE_MEETING)) return true;
@@ -75,7 +94,7 @@ static bool is_last(const struct client *c, const struct run *run, const struct 
     return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec ||
            call->route == ROUTE_MEETING || run->count == RUN_CALLS || !cmd ||
            (cmd->flags & CMD_ADMIN) || // these two may close this very connection
-           may_meet_waiters(c, call) ||
+           may_meet_waiters(c, call) || may_overtake_messages(c, call) ||
            (c->session.tracking & (TRACKING_CACHING | TRACKING_CACHING_EXEC)) ||
            (c->session.subscriptions && c->session.resp == 2) ||
            c->session.reply_mode == REPLY_SKIP;

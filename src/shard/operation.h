@@ -104,7 +104,8 @@ struct operation {
     bool changes_session; // SPAN_SESSION: nothing of the connection goes on before it is done
     // A command that may block, alone in its operation.
     bool may_block;
-    bool is_blocked;       // at home: it was told that the command waits
+    bool is_blocked;       // at home: it was told that the command waits,
+    bool is_early;         // or, before that, that it was served
     struct mail blocked;   // to home: it waits
     struct waiter *waiter; // NULL: it did not; a reference, owned
     // Home's thread, when all is done:

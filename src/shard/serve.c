@@ -12,10 +12,10 @@
 
 static void deliver_blocked(struct shard *s, struct mail *mail)
 {
-    (void)s;
     struct operation *op = CONTAINER_OF(mail, struct operation, blocked);
     op->is_blocked = true;
     op->on_blocked(op);
+    if (op->is_early) shard_post(s, s, &op->finished);
 }
 
 void serve_note_blocked(struct shard *s, struct operation *op, struct waiter *waiter)

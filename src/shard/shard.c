@@ -104,6 +104,10 @@ static struct ctx operation_ctx(struct shard *s, struct part *part)
 static void deliver_finished(struct shard *s, struct mail *mail)
 {
     struct operation *op = CONTAINER_OF(mail, struct operation, finished);
+    if (op->waiter && op->may_block && !op->is_blocked) {
+        op->is_early = true; // served by one shard before the mail of another said that it waits
+        return;
+    }
     s->in_flight--;
     op->is_done = true;
     op->done(op);
