@@ -151,8 +151,8 @@ async function globalEvents() {
   const queue = newQueue('events');
   const other = newQueue('events');
   const seen = [];
+  // Not "waiting": Bull does not say when it has subscribed, and that is the first.
   for (const name of [
-    'waiting',
     'active',
     'progress',
     'completed',
