@@ -151,7 +151,6 @@ async function globalEvents() {
   const queue = newQueue('events');
   const other = newQueue('events');
   const seen = [];
-  // Not "waiting": Bull does not say when it has subscribed, and that is the first.
   for (const name of [
     'active',
     'progress',
@@ -173,8 +172,8 @@ async function globalEvents() {
   await queue.add({ fails: true });
   await queue.pause();
   await queue.resume();
+  // Not "waiting", the first: Bull does not say when it has subscribed.
   for (const name of [
-    'waiting',
     'active',
     'progress',
     'completed',
