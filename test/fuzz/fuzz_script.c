@@ -21,8 +21,8 @@
 
 static struct embed embed;
 
-// The engine lives on from input to input, and what it keeps lies in tables that LeakSanitizer cannot
-// read (ds/dict.h: addresses beside hash bits).
+// The engine lives on from input to input, and what it keeps lies in tables that LeakSanitizer
+// cannot read (ds/dict.h: addresses beside hash bits).
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
