@@ -99,6 +99,8 @@ TIMED = {
     "EXPIREAT",
     "PEXPIREAT",
 }
+# Nor the last argument of these: a long timeout, or the name of a place (two at one place have no order).
+LAST_STAYS = {"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "GEOADD"}
 
 
 class Generator(TypeCommands):
@@ -142,7 +144,7 @@ class Generator(TypeCommands):
             words.pop()
         elif kind == 1:
             words.append(self.rng.choice((b"", b"extra", b"NX", b"1")))
-        elif kind == 2 and len(words) > 2 and not set(words) & TIMED:
+        elif kind == 2 and len(words) > 2 and not set(words) & TIMED and words[0] not in LAST_STAYS:
             words[-1] = self.rng.choice(self.numbers)
         else:
             words.insert(
