@@ -149,9 +149,11 @@ class Fleet:
             server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, name, core):
+    def start(self, name, core, label=None):
+        """`label` tells apart servers of one name."""
         port = free_port()
-        server = Server(name, self.options.command_of(name, port), port, core, self.directory)
+        server = Server(label or name, self.options.command_of(name, port), port, core,
+                        self.directory)
         self.servers.append(server)
         server.wait_until_ready()
         return server

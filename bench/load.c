@@ -2,7 +2,8 @@
 //
 // gyre-load: a load generator of redis-benchmark's kind that costs less per operation, so that one
 // core of it can saturate one core of a fast server. This file holds options, tests and the report;
-// worker.c does the work, request.c makes the requests and reply.c checks the replies.
+// worker.c does the work, request.c makes the requests, reply.c checks the replies; subscribers.c
+// is the other end of PUBLISH.
 //
 // It prints one line of name=value pairs on standard output, and why it failed on standard error.
 // Status: 0 measured (error replies are counted, not fatal), 1 failed, 2 wrong usage.
@@ -21,10 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "subscribers.h"
 #include "worker.h"
 
 enum {
-    COMMANDS_MAX = 8, // in rotation
+    COMMANDS_MAX = 16, // in rotation: MULTI, ten commands, EXEC and some room
     THREADS_MAX = 64,
     CONNECTIONS_MAX = 20000,
     PIPELINE_MAX = 10000,
@@ -37,7 +39,7 @@ enum {
 static const uint64_t numbers_max = 1000000000000u; // twelve digits
 
 struct options {
-    const char *host, *test, *key_prefix;
+    const char *host, *test, *key_prefix, *channel;
     const char *commands[COMMANDS_MAX];
     unsigned command_count;
     unsigned port, threads, connections, pipeline, idle;
@@ -106,6 +108,8 @@ static _Noreturn void print_help(void)
          "                    quotes as in a shell\n"
          "  --fill            SET every key once, in order\n"
          "  --idle N          open N connections, hold them idle for --seconds, report\n"
+         "  --subscribe CH    with --idle: they subscribe and count messages of --value bytes,\n"
+         "                    until --seconds or SIGTERM and half a second's silence\n"
          "  --keys K          random numbers are below K (1000000)\n"
          "  --value BYTES     size of __data__ (64)\n"
          "  --key-prefix P    (key:), so that keys have 16 bytes\n"
@@ -166,6 +170,8 @@ static void take_option(struct options *o, const char *name, const char *value)
         o->seed = parse_number(name, value, 0, UINT64_MAX);
     else if (!strcmp(name, "idle"))
         o->idle = (unsigned)parse_number(name, value, 1, CONNECTIONS_MAX);
+    else if (!strcmp(name, "subscribe"))
+        o->channel = value;
     else if (!strcmp(name, "command") && o->command_count < COMMANDS_MAX)
         o->commands[o->command_count++] = value;
     else if (!strcmp(name, "fill"))
@@ -192,6 +198,7 @@ static struct options parse_options(int argc, char **argv)
         {"key-prefix", required_argument, NULL, 0},
         {"seed", required_argument, NULL, 0},
         {"idle", required_argument, NULL, 0},
+        {"subscribe", required_argument, NULL, 0},
         {"command", required_argument, NULL, 0},
         {"fill", no_argument, NULL, 0},
         {"help", no_argument, NULL, 0},
@@ -212,6 +219,7 @@ static struct options parse_options(int argc, char **argv)
     if (result != -1) exit(2); // getopt has said why
     if (optind < argc) usage_error("unexpected argument", argv[optind]);
     if (o.port == 0) usage_error("--port is missing", NULL);
+    if (o.channel && !o.idle) usage_error("--subscribe needs --idle", NULL);
     if (o.threads > o.connections) o.threads = o.connections;
     return o;
 }
@@ -411,12 +419,24 @@ static void hold_idle(const struct options *o, const struct worker_plan *plan)
     free(fds);
 }
 
+static void hold_subscribers(const struct options *o, const struct worker_plan *plan)
+{
+    struct subscribers_plan what = {.address = plan->address,
+                                    .channel = o->channel,
+                                    .count = o->idle,
+                                    .value_bytes = o->value_bytes,
+                                    .seconds = o->seconds > 0 ? o->seconds : SECONDS_DEFAULT};
+    subscribers_run(&what);
+}
+
 int main(int argc, char **argv)
 {
     struct options o = parse_options(argc, argv);
     struct worker_plan plan = {.address = loopback_address(&o)};
     raise_file_limit();
-    if (o.idle)
+    if (o.channel)
+        hold_subscribers(&o, &plan);
+    else if (o.idle)
         hold_idle(&o, &plan);
     else
         measure(&o, &plan);
