@@ -30,7 +30,8 @@ bool bitmap_arg_offset(struct ctx *ctx, int arg, unsigned unit_bits, uint64_t *o
     if (in_units) text = (struct slice){text.ptr + 1, text.len - 1};
     if (!num_parse_i64(text, &value) ||
         (in_units && __builtin_mul_overflow(value, (int64_t)unit_bits, &value)) || value < 0 ||
-        (uint64_t)value / 8 >= ctx->settings->proto_max_bulk_len) {
+        ((uint64_t)value / 8 >= ctx->settings->proto_max_bulk_len &&
+         !(ctx->flags & CTX_REPLAY))) { // then the limit was another one
         reply_error(ctx->reply, ERR_BIT_OFFSET);
         return false;
     }

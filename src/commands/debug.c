@@ -19,6 +19,7 @@
 #include "commands/digest.h"
 #include "commands/families.h"
 #include "engine/ctx.h"
+#include "engine/effect.h"
 #include "engine/engine.h"
 #include "engine/protect.h"
 #include "engine/settings.h"
@@ -148,6 +149,7 @@ static void debug_populate(struct ctx *ctx)
         struct slice key = buf_slice(&name);
         if (ctx_write(ctx, key)) continue;
         ctx_set_string(ctx, key, NULL, populate_value(&value, i, size), EXPIRE_NONE);
+        effect_say_value(ctx, ctx->db, key);
         ctx_commit(ctx, key, 0, NULL); // a change, but in Redis not an event
     }
     buf_free(&name);

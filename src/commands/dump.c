@@ -1,54 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// dump: DUMP and RESTORE, a value as a string that any Redis from 7.0 on understands, and back.
-//
-//   +-----------+---------------------+------------------+------------+
-//   | type (8)  | value (types/rdb.h) | RDB version (16) | CRC64 (64) |   little endian
-//   +-----------+---------------------+------------------+------------+
-//
-// The version is the oldest that knows the value's layout; the checksum is of all that precedes it.
-// A checksum only tells of accidents: the value is read as if it came from an enemy.
-#include "commands/dump.h"
-
-#include <endian.h>
-
+// dump: DUMP and RESTORE, a value as a string that any Redis from 7.0 on understands, and back
+// (engine/dump.h). Its checksum only tells of accidents: the value is read as if it came from an
+// enemy.
+#include "engine/dump.h"
 #include "base/assert.h"
-#include "base/crc64.h"
 #include "commands/families.h"
 #include "engine/ctx.h"
+#include "engine/effect.h"
 #include "engine/settings.h"
 #include "types/rdb.h"
 
-#define CHECKSUM_BYTES 8
-#define IDLE_MAX_S     0x7fffff // half of what the clock in an entry can tell
-#define HEADER_ROOM    32 // type, longest string header and footer, for a first guess of the size
+#define IDLE_MAX_S 0x7fffff // half of what the clock in an entry can tell
 
 // --- DUMP ----------------------------------------------------------------------------------------
-
-void dump_put_footer(struct buf *out, uint16_t version)
-{
-    uint16_t version_le = htole16(version);
-    buf_append(out, &version_le, sizeof version_le);
-    uint64_t checksum_le = htole64(crc64_add(0, out->ptr, out->len));
-    buf_append(out, &checksum_le, sizeof checksum_le);
-}
-
-static void put_entry(struct buf *out, const struct entry *e, bool is_compressed)
-{
-    if (e->type == TYPE_STRING) {
-        char scratch[NUM_I64_TEXT];
-        struct slice s = entry_string(e, scratch);
-        buf_reserve(out, s.len + HEADER_ROOM);
-        buf_append_char(out, RDB_STRING);
-        rdb_put_string(out, s, is_compressed);
-        dump_put_footer(out, rdb_type_version(RDB_STRING));
-        return;
-    }
-    enum rdb_type type = rdb_type_of(e->type, e->value);
-    buf_append_char(out, (char)type);
-    rdb_put_value(out, e->type, e->value, is_compressed);
-    dump_put_footer(out, rdb_type_version(type));
-}
 
 static void dump(struct ctx *ctx)
 {
@@ -58,7 +23,7 @@ static void dump(struct ctx *ctx)
         return;
     }
     struct buf out = {0};
-    put_entry(&out, e, ctx->settings->rdbcompression);
+    dump_put_entry(&out, e, ctx->settings->rdbcompression);
     reply_bulk(ctx->reply, buf_slice(&out));
     buf_free(&out);
 }
@@ -117,20 +82,8 @@ static bool parse_expiry(struct ctx *ctx, bool is_absolute, int64_t *at_ms, bool
         *at_ms = ttl;
     else
         *is_past = __builtin_add_overflow(ttl, ctx->now_ms, at_ms);
-    *is_past = *is_past || *at_ms <= ctx->now_ms;
+    *is_past = *is_past || (*at_ms <= ctx->now_ms && !(ctx->flags & CTX_REPLAY));
     return true;
-}
-
-bool dump_has_good_footer(struct slice payload)
-{
-    if (payload.len < DUMP_FOOTER_BYTES) return false;
-    const char *footer = payload.ptr + payload.len - DUMP_FOOTER_BYTES;
-    uint16_t version_le;
-    uint64_t checksum_le;
-    memcpy(&version_le, footer, sizeof version_le);
-    memcpy(&checksum_le, footer + sizeof version_le, sizeof checksum_le);
-    return le16toh(version_le) <= RDB_VERSION_MAX &&
-           le64toh(checksum_le) == crc64_add(0, payload.ptr, payload.len - CHECKSUM_BYTES);
 }
 
 // Reads the payload to its last byte.
@@ -157,6 +110,17 @@ static void set_use(const struct ctx *ctx, struct entry *e, const struct restore
     }
 }
 
+static void say_restored(struct ctx *ctx, int64_t at_ms)
+{
+    struct effect_draft d;
+    effect_begin(&d, ctx, "RESTORE", ctx->argv[1]);
+    effect_add_int(&d, at_ms == EXPIRE_NONE ? 0 : at_ms);
+    effect_add(&d, ctx->argv[3]);
+    effect_add(&d, SLICE("REPLACE"));
+    effect_add(&d, SLICE("ABSTTL"));
+    effect_end(&d);
+}
+
 static void put_value(struct ctx *ctx, struct entry *e, const struct rdb_value *v, int64_t at_ms,
                       const struct restore_options *o)
 {
@@ -166,6 +130,7 @@ static void put_value(struct ctx *ctx, struct entry *e, const struct rdb_value *
     else
         e = ctx_set_value(ctx, key, e, v->type, v->value, at_ms);
     set_use(ctx, e, o);
+    say_restored(ctx, at_ms);
     ctx_commit(ctx, key, EVENT_GENERIC, "restore");
 }
 
@@ -174,6 +139,7 @@ static void drop_value(struct ctx *ctx, struct entry *e, const struct rdb_value 
     if (v->type != TYPE_STRING) value_free(v->type, v->value);
     if (!e) return;
     ctx_delete(ctx, ctx->argv[1], e);
+    effect_say_key(ctx, "DEL", ctx->argv[1]);
     ctx_commit(ctx, ctx->argv[1], EVENT_GENERIC, "del");
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // expire: when keys die. All times are kept as Unix milliseconds; the commands differ in unit, in
-// base (now or 1970) and in nothing else. A key whose time is over is deleted at once, as DEL would
-// do it; one whose time comes later is removed by whoever looks at it next, or by the shard's
-// housekeeping.
+// base (now or 1970) and in nothing else. A key that is given a time which is not in the future is
+// deleted at once, as DEL would do it. Any other lives to the end of that millisecond, as in Redis,
+// and is then removed by whoever looks at it next, or by the shard's housekeeping.
 //
 // In comparisons (GT, LT) a key without an expiry counts as one that never dies.
 #include "base/assert.h"
 #include "commands/families.h"
 #include "engine/ctx.h"
+#include "engine/effect.h"
 
 enum condition { IF_NONE = 1u << 0, IF_ANY = 1u << 1, IF_GREATER = 1u << 2, IF_LESS = 1u << 3 };
 
@@ -70,11 +71,13 @@ static void expire_at(struct ctx *ctx, int64_t base_ms, int64_t unit_ms)
         reply_int(ctx->reply, 0);
         return;
     }
-    if (at_ms <= ctx->now_ms) {
+    if (at_ms <= ctx->now_ms && !(ctx->flags & CTX_REPLAY)) {
         ctx_delete(ctx, key, e);
+        effect_say_key(ctx, "DEL", key);
         ctx_commit(ctx, key, EVENT_GENERIC, "del");
     } else {
         ctx_set_expire(ctx, key, e, at_ms);
+        effect_say_number(ctx, "PEXPIREAT", key, at_ms);
         ctx_commit(ctx, key, EVENT_GENERIC, "expire");
     }
     reply_int(ctx->reply, 1);

@@ -46,6 +46,7 @@ extern const struct command commands_debug[];
 extern const struct command commands_slowlog[];
 extern const struct command commands_latency[];
 extern const struct command commands_memory[];
+extern const struct command commands_persistence[];
 extern const struct command commands_server[];
 extern const struct command commands_script[];
 extern const struct command commands_function[];

@@ -11,9 +11,9 @@
 #include "base/assert.h"
 #include "base/glob.h"
 #include "base/mem.h"
-#include "commands/dump.h"
 #include "commands/families.h"
 #include "commands/script.h"
+#include "engine/dump.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
 #include "script/scripting.h"
@@ -94,6 +94,7 @@ static void load(struct ctx *ctx)
         reply_error(ctx->reply, bad);
     else
         reply_bulk_text(ctx->reply, lib->name);
+    if (!bad) ctx_commit_libraries(ctx);
     if (lib) library_unref(lib);
     library_set_unref(set);
     buf_free(&error);
@@ -101,10 +102,12 @@ static void load(struct ctx *ctx)
 
 static void delete_library(struct ctx *ctx)
 {
-    if (library_registry_delete(registry_of(ctx), ctx->argv[2]))
-        reply_ok(ctx->reply);
-    else
+    if (!library_registry_delete(registry_of(ctx), ctx->argv[2])) {
         reply_error(ctx->reply, "ERR Library not found");
+        return;
+    }
+    ctx_commit_libraries(ctx);
+    reply_ok(ctx->reply);
 }
 
 static void flush(struct ctx *ctx)
@@ -118,6 +121,7 @@ static void flush(struct ctx *ctx)
         return;
     }
     library_registry_flush(registry_of(ctx));
+    ctx_commit_libraries(ctx);
     reply_ok(ctx->reply);
 }
 
@@ -337,6 +341,7 @@ static void restore(struct ctx *ctx)
         reply_error(ctx->reply, bad);
     else
         reply_ok(ctx->reply);
+    if (!bad) ctx_commit_libraries(ctx);
     batch_free(&b);
     buf_free(&scratch);
     buf_free(&error);
@@ -372,12 +377,14 @@ static void help(struct ctx *ctx)
 
 #define FCALL_FLAGS                                                                                \
     (CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MOVABLE_KEYS)
-#define CHANGE     (CMD_WRITE | CMD_NOSCRIPT)
+// Where all shards meet, so that whatever stands in one log stands in the order of all.
+#define CHANGE     .flags = CMD_WRITE | CMD_NOSCRIPT, .span = SPAN_MEET_ALL
+#define CHANGE_OOM .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_DENYOOM, .span = SPAN_MEET_ALL
 #define ALL_SHARDS "request_policy:all_shards response_policy:all_succeeded"
 
 // clang-format off
 static const struct command subcommands[] = {
-    {.name = "delete", .handler = delete_library, .arity = 3, .flags = CHANGE,
+    {.name = "delete", .handler = delete_library, .arity = 3, CHANGE,
      .acl = ACL_SCRIPTING, .group = "scripting", .since = "7.0.0", .complexity = "O(1)",
      .summary = "Removes a library.", .args = "library-name:string", .tips = ALL_SHARDS},
 
@@ -386,7 +393,7 @@ static const struct command subcommands[] = {
      .complexity = "O(N) with N the number of functions",
      .summary = "Returns all libraries as one string."},
 
-    {.name = "flush", .handler = flush, .arity = -2, .flags = CHANGE, .acl = ACL_SCRIPTING,
+    {.name = "flush", .handler = flush, .arity = -2, CHANGE, .acl = ACL_SCRIPTING,
      .group = "scripting", .since = "7.0.0",
      .complexity = "O(N) with N the number of functions", .summary = "Removes all libraries.",
      .args = "[ASYNC | SYNC]:async", .tips = ALL_SHARDS},
@@ -407,12 +414,12 @@ static const struct command subcommands[] = {
      .args = "[LIBRARYNAME library-name-pattern:string] [WITHCODE]",
      .tips = "nondeterministic_output_order"},
 
-    {.name = "load", .handler = load, .arity = -3, .flags = CHANGE | CMD_DENYOOM,
+    {.name = "load", .handler = load, .arity = -3, CHANGE_OOM,
      .acl = ACL_SCRIPTING, .group = "scripting", .since = "7.0.0",
      .complexity = "O(1), compiling aside", .summary = "Creates a library.",
      .args = "[REPLACE] function-code:string", .tips = ALL_SHARDS},
 
-    {.name = "restore", .handler = restore, .arity = -3, .flags = CHANGE | CMD_DENYOOM,
+    {.name = "restore", .handler = restore, .arity = -3, CHANGE_OOM,
      .acl = ACL_SCRIPTING, .group = "scripting", .since = "7.0.0",
      .complexity = "O(N) with N the number of functions in the string",
      .summary = "Creates the libraries that FUNCTION DUMP has returned.",

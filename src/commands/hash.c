@@ -18,6 +18,7 @@
 #include "commands/families.h"
 #include "commands/scan.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "types/hash_random.h"
 
 static inline struct slice key_of(const struct ctx *ctx)
@@ -28,14 +29,18 @@ static inline struct slice key_of(const struct ctx *ctx)
 struct entry *hash_remove_due(struct ctx *ctx, struct slice key, struct entry *e, int first,
                               int end, int step)
 {
+    struct effect_draft hdel;
     uint64_t removed = 0;
-    if (hash_next_expiry(e->value) > ctx->now_ms) return e;
+    if (hash_next_expiry(e->value) >= hash_now_ms(ctx)) return e;
+    effect_begin_besides(&hdel, ctx, "HDEL", key);
     for (int i = first; i < end; i += step) {
         int64_t at_ms = hash_expiry(e->value, ctx->argv[i], HASH_NEVER_DUE);
-        if (at_ms < 0 || at_ms > ctx->now_ms) continue;
+        if (at_ms < 0 || at_ms >= hash_now_ms(ctx)) continue;
         hash_remove(&e->value, ctx->argv[i], HASH_NEVER_DUE);
+        effect_add(&hdel, ctx->argv[i]);
         removed++;
     }
+    effect_end(&hdel);
     return !removed || ctx_commit_fields_expired(ctx, key, e, removed) ? e : NULL;
 }
 
@@ -50,7 +55,7 @@ static inline bool read_for_field(struct ctx *ctx, struct entry **e)
 static inline bool get_field(const struct ctx *ctx, const struct entry *e, struct slice field,
                              struct item *out)
 {
-    return e && hash_get(e->value, field, ctx->now_ms, out);
+    return e && hash_get(e->value, field, hash_now_ms(ctx), out);
 }
 
 // --- setting -------------------------------------------------------------------------------------
@@ -72,7 +77,8 @@ static int64_t set_pairs(struct ctx *ctx, struct value *v)
 {
     int64_t created = 0;
     for (int i = 2; i < ctx->argc; i += 2)
-        created += hash_set(v, ctx->argv[i], ctx->argv[i + 1], ctx->now_ms, &ctx->settings->limits);
+        created +=
+            hash_set(v, ctx->argv[i], ctx->argv[i + 1], hash_now_ms(ctx), &ctx->settings->limits);
     return created;
 }
 
@@ -111,12 +117,13 @@ static void hmset(struct ctx *ctx)
 }
 
 // Puts a value to argument 2 of the hash at the key (e; NULL: makes one); an expiry stays.
-static void put_field(struct ctx *ctx, struct entry *e, struct slice value)
+static struct entry *put_field(struct ctx *ctx, struct entry *e, struct slice value)
 {
     struct slice key = key_of(ctx);
     if (!e) e = ctx_set_value(ctx, key, NULL, TYPE_HASH, hash_new(), EXPIRE_NONE);
-    hash_put(&e->value, ctx->argv[2], value, ctx->now_ms, &ctx->settings->limits);
+    hash_put(&e->value, ctx->argv[2], value, hash_now_ms(ctx), &ctx->settings->limits);
     ctx_field_expiry_changed(ctx, key, e);
+    return e;
 }
 
 static void hsetnx(struct ctx *ctx)
@@ -173,6 +180,22 @@ static void hincrby(struct ctx *ctx)
     reply_int(ctx->reply, value);
 }
 
+// The field has got this value, and kept its expiry if it had one.
+static void say_sum(struct ctx *ctx, const struct entry *e, struct slice sum)
+{
+    struct effect_draft d;
+    bool may_expire = hash_wheel_of(e->value);
+    effect_begin(&d, ctx, may_expire ? "HSETEX" : "HSET", key_of(ctx));
+    if (may_expire) {
+        effect_add(&d, SLICE("KEEPTTL"));
+        effect_add(&d, SLICE("FIELDS"));
+        effect_add_int(&d, 1);
+    }
+    effect_add(&d, ctx->argv[2]);
+    effect_add(&d, sum);
+    effect_end(&d);
+}
+
 static void hincrbyfloat(struct ctx *ctx)
 {
     char text[NUM_F64_TEXT];
@@ -200,7 +223,8 @@ static void hincrbyfloat(struct ctx *ctx)
         return;
     }
     struct slice sum = {text, num_format_long_double(text, value)};
-    put_field(ctx, e, sum);
+    e = put_field(ctx, e, sum);
+    say_sum(ctx, e, sum);
     ctx_commit(ctx, key_of(ctx), EVENT_HASH, "hincrbyfloat");
     reply_bulk(ctx->reply, sum);
 }
@@ -267,7 +291,7 @@ static size_t reply_fields(struct ctx *ctx, struct value v, unsigned parts)
     struct hash_iter it;
     struct item field, value;
     size_t n = 0;
-    hash_iter_init(&it, v, ctx->now_ms);
+    hash_iter_init(&it, v, hash_now_ms(ctx));
     for (; hash_iter_next(&it, &field, &value, NULL); n++) {
         if (parts & FIELDS) hash_reply_item(ctx->reply, &field);
         if (parts & VALUES) hash_reply_item(ctx->reply, &value);
@@ -280,7 +304,7 @@ static void reply_all(struct ctx *ctx, unsigned parts)
     struct entry *e;
     if (!ctx_read_as(ctx, key_of(ctx), TYPE_HASH, &e)) return;
     bool is_map = parts == (FIELDS | VALUES);
-    bool is_known = !e || hash_next_expiry(e->value) > ctx->now_ms; // how many are to be seen
+    bool is_known = !e || hash_next_expiry(e->value) >= hash_now_ms(ctx); // how many are to be seen
     if (!is_known) {
         struct reply_mark mark = reply_open(ctx->reply);
         size_t n = reply_fields(ctx, e->value, parts);
@@ -333,7 +357,12 @@ static void reply_pair(void *arg, const struct item *field, const struct item *v
 static struct entry *without_any_due(struct ctx *ctx, struct slice key, struct entry *e)
 {
     if (!e) return NULL;
-    uint32_t removed = hash_expire_due(&e->value, ctx->now_ms, UINT32_MAX, NULL, NULL);
+    snapshot_touch(ctx_db_of(ctx, ctx->db, key), e);
+    struct effect_draft hdel;
+    effect_begin_besides(&hdel, ctx, "HDEL", key);
+    uint32_t removed =
+        hash_expire_due(&e->value, hash_now_ms(ctx), UINT32_MAX, effect_visit_field, &hdel);
+    effect_end(&hdel);
     return !removed || ctx_commit_fields_expired(ctx, key, e, removed) ? e : NULL;
 }
 
@@ -422,7 +451,7 @@ static void hscan(struct ctx *ctx)
     struct entry *e;
     if (!scan_begin(ctx, TYPE_HASH, &options, &e)) return;
     uint64_t cursor = options.cursor, buckets = scan_max_buckets(&options);
-    do cursor = hash_scan(e->value, cursor, ctx->now_ms, collect_pair, &page);
+    do cursor = hash_scan(e->value, cursor, hash_now_ms(ctx), collect_pair, &page);
     while (cursor && page.seen < (uint64_t)options.count && --buckets);
     scan_reply_cursor(ctx, cursor);
     reply_page(ctx, &page);

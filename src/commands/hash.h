@@ -5,6 +5,7 @@
 #pragma once
 #include "base/assert.h"
 #include "engine/ctx.h"
+#include "engine/effect.h"
 #include "types/hash.h"
 
 static inline void hash_reply_item(struct reply *r, const struct item *i)
@@ -13,6 +14,13 @@ static inline void hash_reply_item(struct reply *r, const struct item *i)
         reply_bulk(r, (struct slice){i->ptr, i->len});
     else
         reply_bulk_int(r, i->integer);
+}
+
+// The time as fields see it that are due: when an effect is run again nothing is, for every expiry
+// was noted (engine/effect.h).
+static inline int64_t hash_now_ms(const struct ctx *ctx)
+{
+    return UNLIKELY(ctx->flags & CTX_REPLAY) ? HASH_NEVER_DUE : ctx->now_ms;
 }
 
 // Whoever asks for a field that is due takes it out, as in Redis. Looks at the fields among the

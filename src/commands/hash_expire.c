@@ -110,12 +110,33 @@ static bool condition_holds(enum condition condition, int64_t present_ms, int64_
     }
 }
 
+// A field that is given this expiry goes at once. When that is done again nothing does.
+static bool is_over(const struct ctx *ctx, int64_t at_ms)
+{
+    return at_ms <= hash_now_ms(ctx);
+}
+
+// What giving fields an expiry does: removes some, or has them expire at an absolute time. If that
+// is now to come, conditions are judged again, on the same fields. `fields_at`: what stands behind
+// the time: conditions, FIELDS, their number, fields.
+static void begin_saying(struct effect_draft *d, struct ctx *ctx, int64_t at_ms, int fields_at)
+{
+    if (is_over(ctx, at_ms)) {
+        effect_begin(d, ctx, "HDEL", key_of(ctx));
+        return;
+    }
+    effect_begin(d, ctx, "HPEXPIREAT", key_of(ctx));
+    effect_add_int(d, at_ms);
+    effect_add_args(d, ctx, fields_at);
+}
+
 // Gives a field that is there an expiry, or removes it if the time is over.
 static enum outcome set_expiry(const struct ctx *ctx, struct entry *e, struct slice field,
-                               int64_t at_ms)
+                               int64_t at_ms, struct effect_draft *said)
 {
-    if (at_ms <= ctx->now_ms) {
+    if (is_over(ctx, at_ms)) {
         hash_remove(&e->value, field, HASH_NEVER_DUE);
+        effect_add(said, field);
         return REMOVED;
     }
     hash_set_expiry(&e->value, field, at_ms);
@@ -126,7 +147,7 @@ static enum outcome set_expiry(const struct ctx *ctx, struct entry *e, struct sl
 static void commit_expiry(struct ctx *ctx, struct entry *e, int64_t at_ms)
 {
     ctx_field_expiry_changed(ctx, key_of(ctx), e);
-    if (at_ms <= ctx->now_ms)
+    if (is_over(ctx, at_ms))
         ctx_commit_removal(ctx, key_of(ctx), e, EVENT_HASH, "hdel", !hash_len(e->value));
     else
         ctx_commit(ctx, key_of(ctx), EVENT_HASH, "hexpire");
@@ -137,6 +158,7 @@ static void expire_at(struct ctx *ctx, const struct time_unit *unit)
     struct entry *e;
     int64_t at_ms;
     int first;
+    struct effect_draft said;
     if (!ctx_write_as(ctx, key_of(ctx), TYPE_HASH, &e)) return;
     if (!parse_time(ctx, 2, unit, &at_ms)) return;
     enum condition condition = condition_of(ctx, 3);
@@ -146,17 +168,23 @@ static void expire_at(struct ctx *ctx, const struct time_unit *unit)
     e = hash_without_due(ctx, key_of(ctx), e, first, ctx->argc, 1);
     bool is_changed = false;
     reply_array(ctx->reply, (size_t)(ctx->argc - first));
+    begin_saying(&said, ctx, at_ms, 3);
     for (int i = first; i < ctx->argc; i++) {
-        int64_t present_ms = e ? hash_expiry(e->value, ctx->argv[i], ctx->now_ms) : -2;
+        int64_t present_ms = e ? hash_expiry(e->value, ctx->argv[i], hash_now_ms(ctx)) : -2;
         enum outcome outcome = NO_FIELD;
         if (present_ms >= -1)
             outcome = condition_holds(condition, present_ms, at_ms)
-                          ? set_expiry(ctx, e, ctx->argv[i], at_ms)
+                          ? set_expiry(ctx, e, ctx->argv[i], at_ms, &said)
                           : NOT_MET;
         is_changed |= outcome > 0;
         reply_int(ctx->reply, outcome);
     }
-    if (is_changed) commit_expiry(ctx, e, at_ms);
+    if (!is_changed) {
+        effect_drop(&said);
+        return;
+    }
+    effect_end(&said);
+    commit_expiry(ctx, e, at_ms);
 }
 
 static void hexpire(struct ctx *ctx)
@@ -182,7 +210,7 @@ static void hpexpireat(struct ctx *ctx)
 // Takes the expiry of a field away.
 static enum outcome take_expiry(const struct ctx *ctx, struct entry *e, struct slice field)
 {
-    int64_t at_ms = e ? hash_expiry(e->value, field, ctx->now_ms) : -2;
+    int64_t at_ms = e ? hash_expiry(e->value, field, hash_now_ms(ctx)) : -2;
     if (at_ms < 0) return (enum outcome)at_ms;
     hash_set_expiry(&e->value, field, -1);
     return DONE;
@@ -213,7 +241,7 @@ static void hpersist(struct ctx *ctx)
 
 // --- asking --------------------------------------------------------------------------------------
 
-// The fields' expiries less the base, in units, rounded up: what is left is never said to be 0.
+// The fields' expiries less the base, in units, rounded up: 0 is left in the last millisecond only.
 static void reply_expiries(struct ctx *ctx, const struct time_unit *unit)
 {
     struct entry *e;
@@ -224,7 +252,7 @@ static void reply_expiries(struct ctx *ctx, const struct time_unit *unit)
     e = hash_without_due(ctx, key_of(ctx), e, first, ctx->argc, 1);
     reply_array(ctx->reply, (size_t)(ctx->argc - first));
     for (int i = first; i < ctx->argc; i++) {
-        int64_t at_ms = e ? hash_expiry(e->value, ctx->argv[i], ctx->now_ms) : -2;
+        int64_t at_ms = e ? hash_expiry(e->value, ctx->argv[i], hash_now_ms(ctx)) : -2;
         if (at_ms >= 0) at_ms = (at_ms - base_ms + unit->unit_ms - 1) / unit->unit_ms;
         reply_int(ctx->reply, at_ms);
     }
@@ -256,7 +284,7 @@ static void hpexpiretime(struct ctx *ctx)
 static bool reply_field(struct ctx *ctx, const struct entry *e, struct slice field)
 {
     struct item value;
-    bool is_there = e && hash_get(e->value, field, ctx->now_ms, &value);
+    bool is_there = e && hash_get(e->value, field, hash_now_ms(ctx), &value);
     if (is_there)
         hash_reply_item(ctx->reply, &value);
     else
@@ -312,20 +340,26 @@ static void hgetex(struct ctx *ctx)
     struct entry *e;
     struct expiry x;
     int fields_at, first;
+    struct effect_draft said = {0};
     if (!ctx_read_as(ctx, key_of(ctx), TYPE_HASH, &e)) return;
     if (!parse_getex(ctx, &x, &fields_at)) return;
     if (!parse_fields(ctx, fields_at, ERR_FIELDS_POSITIVE, &first)) return;
     e = hash_without_due(ctx, key_of(ctx), e, first, ctx->argc, 1);
     bool is_changed = false;
     reply_array(ctx->reply, (size_t)(ctx->argc - first));
+    if (x.kind == EXPIRY_TIME) begin_saying(&said, ctx, x.at_ms, fields_at);
     for (int i = first; i < ctx->argc; i++) {
         if (!reply_field(ctx, e, ctx->argv[i]) || x.kind == EXPIRY_NONE) continue;
         if (x.kind == EXPIRY_TIME)
-            is_changed |= set_expiry(ctx, e, ctx->argv[i], x.at_ms) > 0;
+            is_changed |= set_expiry(ctx, e, ctx->argv[i], x.at_ms, &said) > 0;
         else
             is_changed |= take_expiry(ctx, e, ctx->argv[i]) == DONE;
     }
-    if (!is_changed) return;
+    if (!is_changed) {
+        effect_drop(&said);
+        return;
+    }
+    effect_end(&said);
     if (x.kind == EXPIRY_TIME)
         commit_expiry(ctx, e, x.at_ms);
     else
@@ -405,7 +439,7 @@ static bool presence_holds(const struct ctx *ctx, const struct entry *e, const s
 {
     struct item value;
     for (int i = s->first; i < ctx->argc && s->presence != WHATEVER; i += 2) {
-        bool is_there = e && hash_get(e->value, ctx->argv[i], ctx->now_ms, &value);
+        bool is_there = e && hash_get(e->value, ctx->argv[i], hash_now_ms(ctx), &value);
         if (is_there == (s->presence == IF_NO_FIELD)) return false;
     }
     return true;
@@ -414,17 +448,32 @@ static bool presence_holds(const struct ctx *ctx, const struct entry *e, const s
 static void set_fields(struct ctx *ctx, struct entry *e, const struct setex *s)
 {
     const struct value_limits *limits = &ctx->settings->limits;
-    bool has_expiry = s->expiry.kind == EXPIRY_TIME && s->expiry.at_ms > ctx->now_ms;
+    bool has_expiry = s->expiry.kind == EXPIRY_TIME && !is_over(ctx, s->expiry.at_ms);
     for (int i = s->first; i < ctx->argc; i += 2) {
         struct slice field = ctx->argv[i], value = ctx->argv[i + 1];
         if (s->expiry.kind == EXPIRY_KEEP)
-            hash_put(&e->value, field, value, ctx->now_ms, limits);
+            hash_put(&e->value, field, value, hash_now_ms(ctx), limits);
         else
-            hash_set(&e->value, field, value, ctx->now_ms, limits);
+            hash_set(&e->value, field, value, hash_now_ms(ctx), limits);
         if (has_expiry) hash_set_expiry(&e->value, field, s->expiry.at_ms);
     }
     ctx_field_expiry_changed(ctx, key_of(ctx), e);
     ctx_commit(ctx, key_of(ctx), EVENT_HASH, "hset");
+}
+
+// Fields were set with an expiry.
+static void say_set(struct ctx *ctx, const struct setex *s)
+{
+    struct effect_draft d;
+    bool is_removal = is_over(ctx, s->expiry.at_ms);
+    effect_begin(&d, ctx, is_removal ? "HDEL" : "HSETEX", key_of(ctx));
+    if (!is_removal) {
+        effect_add(&d, SLICE("PXAT"));
+        effect_add_int(&d, s->expiry.at_ms);
+        effect_add_args(&d, ctx, s->first - 2); // FIELDS and their number
+    }
+    for (int i = s->first; i < ctx->argc && is_removal; i += 2) effect_add(&d, ctx->argv[i]);
+    effect_end(&d);
 }
 
 static void hsetex(struct ctx *ctx)
@@ -442,7 +491,8 @@ static void hsetex(struct ctx *ctx)
     if (!e) e = ctx_set_value(ctx, key, NULL, TYPE_HASH, hash_new(), EXPIRE_NONE);
     set_fields(ctx, e, &s);
     if (s.expiry.kind == EXPIRY_TIME) {
-        for (int i = s.first; i < ctx->argc && s.expiry.at_ms <= ctx->now_ms; i += 2)
+        say_set(ctx, &s);
+        for (int i = s.first; i < ctx->argc && is_over(ctx, s.expiry.at_ms); i += 2)
             hash_remove(&e->value, ctx->argv[i], HASH_NEVER_DUE);
         commit_expiry(ctx, e, s.expiry.at_ms);
     }

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "commands/families.h"
+#include "engine/effect.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
 
@@ -182,6 +183,7 @@ static void pfcount(struct ctx *ctx)
         }
         ctx_edit_string(ctx, key, e, value_of_hll(e).len, &data);
         hll_cache(data, cardinality);
+        effect_say_key(ctx, "PFCOUNT", key);
         ctx_commit(ctx, key, EVENT_STRING, NULL);
     }
     reply_int(ctx->reply, (int64_t)cardinality);

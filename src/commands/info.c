@@ -293,39 +293,72 @@ static void fill_memory(struct info *in)
 
 // --- Persistence ---------------------------------------------------------------------------------
 
+static void put_log(struct info *in, const struct persistence_info *p)
+{
+    put_u64(in, "aof_current_size", p->log_bytes);
+    put_u64(in, "aof_base_size", p->log_base_bytes);
+    put_u64(in, "aof_pending_rewrite", 0);
+    put_u64(in, "aof_buffer_length", p->log_pending_bytes);
+    put_u64(in, "aof_pending_bio_fsync", 0);
+    put_u64(in, "aof_delayed_fsync", p->delayed_syncs);
+}
+
+static void put_loading(struct info *in, const struct persistence_info *p, int64_t now_s)
+{
+    uint64_t done = p->loading_done_bytes, total = MAX(p->loading_total_bytes, 1);
+    int64_t elapsed_s = now_s - p->loading_began_s;
+    uint64_t left = total - MIN(done, total);
+    put_i64(in, "loading_start_time", p->loading_began_s);
+    put_u64(in, "loading_total_bytes", p->loading_total_bytes);
+    put_u64(in, "loading_rdb_used_mem", 0);
+    put_u64(in, "loading_loaded_bytes", done);
+    put_fixed(in, "loading_loaded_perc", (double)done * 100 / (double)total, "");
+    put_u64(in, "loading_eta_seconds", done ? (uint64_t)elapsed_s * left / done : 1);
+}
+
 static void fill_persistence(struct info *in)
 {
-    static const char *const rdb[] = {"rdb_saves",
-                                      "rdb_last_cow_size",
-                                      "rdb_last_load_keys_expired",
-                                      "rdb_last_load_keys_loaded",
-                                      "aof_enabled",
-                                      "aof_rewrite_in_progress",
-                                      "aof_rewrite_scheduled",
-                                      NULL};
-    static const char *const cow[] = {
-        "loading",          "async_loading",        "current_cow_peak",
-        "current_cow_size", "current_cow_size_age", NULL};
+    static const char *const cow[] = {"async_loading", "current_cow_peak", "current_cow_size",
+                                      "current_cow_size_age", NULL};
+    const struct host *host = in->engine->host;
+    struct persistence_info p = {.is_snapshot_ok = true,
+                                 .last_save_s = in->engine->started_ms / 1000,
+                                 .last_snapshot_s = -1,
+                                 .is_rewrite_ok = true,
+                                 .is_log_ok = true,
+                                 .last_rewrite_s = -1,
+                                 .changes = in->totals.dirty};
+    if (host && host->persistence) host->persistence(in->ctx, &p);
+    int64_t now_s = in->ctx->now_ms / 1000;
+    put_u64(in, "loading", p.is_loading);
     put_zeros(in, cow);
     put_fixed(in, "current_fork_perc", 0, "");
-    put_u64(in, "current_save_keys_processed", 0);
-    put_u64(in, "current_save_keys_total", 0);
-    put_u64(in, "rdb_changes_since_last_save", in->totals.dirty);
-    put_u64(in, "rdb_bgsave_in_progress", 0);
-    put_i64(in, "rdb_last_save_time", in->engine->started_ms / 1000);
-    put_text(in, "rdb_last_bgsave_status", "ok");
-    put_i64(in, "rdb_last_bgsave_time_sec", -1);
-    put_i64(in, "rdb_current_bgsave_time_sec", -1);
-    put_zeros(in, rdb);
-    put_i64(in, "aof_last_rewrite_time_sec", -1);
-    put_i64(in, "aof_current_rewrite_time_sec", -1);
-    put_text(in, "aof_last_bgrewrite_status", "ok");
-    put_u64(in, "aof_rewrites", 0);
-    put_u64(in, "aof_rewrites_consecutive_failures", 0);
-    put_text(in, "aof_last_write_status", "ok");
+    put_u64(in, "current_save_keys_processed", p.keys_done);
+    put_u64(in, "current_save_keys_total", p.keys_total);
+    put_u64(in, "rdb_changes_since_last_save", p.changes);
+    put_u64(in, "rdb_bgsave_in_progress", p.is_saving);
+    put_i64(in, "rdb_last_save_time", p.last_save_s);
+    put_text(in, "rdb_last_bgsave_status", p.is_snapshot_ok ? "ok" : "err");
+    put_i64(in, "rdb_last_bgsave_time_sec", p.last_snapshot_s);
+    put_i64(in, "rdb_current_bgsave_time_sec", p.is_saving ? now_s - p.saving_since_s : -1);
+    put_u64(in, "rdb_saves", p.snapshots);
+    put_u64(in, "rdb_last_cow_size", 0); // nothing is copied: there is no fork
+    put_u64(in, "rdb_last_load_keys_expired", p.keys_expired);
+    put_u64(in, "rdb_last_load_keys_loaded", p.keys_loaded);
+    put_u64(in, "aof_enabled", p.is_log_on);
+    put_u64(in, "aof_rewrite_in_progress", p.is_rewriting);
+    put_u64(in, "aof_rewrite_scheduled", p.is_rewrite_scheduled);
+    put_i64(in, "aof_last_rewrite_time_sec", p.last_rewrite_s);
+    put_i64(in, "aof_current_rewrite_time_sec", p.is_rewriting ? now_s - p.rewriting_since_s : -1);
+    put_text(in, "aof_last_bgrewrite_status", p.is_rewrite_ok ? "ok" : "err");
+    put_u64(in, "aof_rewrites", p.rewrites);
+    put_u64(in, "aof_rewrites_consecutive_failures", p.rewrite_failures);
+    put_text(in, "aof_last_write_status", p.is_log_ok ? "ok" : "err");
     put_u64(in, "aof_last_cow_size", 0);
     put_u64(in, "module_fork_in_progress", 0);
     put_u64(in, "module_fork_last_cow_size", 0);
+    if (p.is_log_on) put_log(in, &p);
+    if (p.is_loading) put_loading(in, &p, now_s);
 }
 
 // --- Stats ---------------------------------------------------------------------------------------

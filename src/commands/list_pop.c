@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "engine/effect.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
 #include "types/list.h"
@@ -41,6 +42,11 @@ bool list_pop_options(struct ctx *ctx, int arg, struct list_pop_options *o)
     return false;
 }
 
+static struct slice side_name(bool is_head)
+{
+    return is_head ? SLICE("LEFT") : SLICE("RIGHT");
+}
+
 static const char *pop_event(bool at_head)
 {
     return at_head ? "lpop" : "rpop";
@@ -68,6 +74,7 @@ void list_pop_reply(struct ctx *ctx, struct slice key, struct entry *e, bool at_
 void list_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool at_head,
                        uint64_t count, bool is_bare)
 {
+    effect_say_number(ctx, at_head ? "LPOP" : "RPOP", key, (int64_t)MIN(count, list_len(e->value)));
     reply_array(ctx->reply, 2);
     reply_bulk(ctx->reply, key);
     list_pop_reply(ctx, key, e, at_head, count, is_bare);
@@ -84,6 +91,22 @@ bool list_pop_first(struct ctx *ctx, int first, int n, bool at_head, uint64_t co
         return true;
     }
     return false;
+}
+
+// What was moved where: in a word where both lists have one log, else to each log its part. Where
+// both are one list, the two parts would lose its time to live if it has one element.
+static void say_moved(struct ctx *ctx, struct slice from, bool from_head, struct slice to,
+                      bool to_head, struct slice element)
+{
+    if (LIKELY(!effect_is_wanted(ctx))) return;
+    if (ctx->space_count == 1 || slice_eq(from, to)) {
+        struct slice argv[] = {SLICE("LMOVE"), from, to, side_name(from_head), side_name(to_head)};
+        effect_say(ctx, from, ARRAY_LEN(argv), argv);
+        return;
+    }
+    struct slice pushed[] = {slice_of(to_head ? "LPUSH" : "RPUSH"), to, element};
+    effect_say_key(ctx, from_head ? "LPOP" : "RPOP", from);
+    effect_say(ctx, to, ARRAY_LEN(pushed), pushed);
 }
 
 // The element is read where it is, and pushed from there unless that is the list that changes.
@@ -107,6 +130,7 @@ bool list_pop_push(struct ctx *ctx, struct slice from, bool from_head, struct sl
     list_get(&it, e->value, from_head ? 0 : -1, &item);
     struct slice element = item_slice(&item, scratch);
     reply_bulk(ctx->reply, element);
+    say_moved(ctx, from, from_head, to, to_head, element);
     if (is_one_list) {
         element.ptr = copy = mem_strndup(element.ptr, element.len);
         list_pop(&e->value, from_head, limits);

@@ -30,11 +30,6 @@
 #include "engine/engine.h"
 #include "engine/tracking.h"
 
-static bool is_expired(const struct ctx *ctx, const struct entry *e)
-{
-    return e->has_ttl && entry_expire_at(e) <= ctx->now_ms;
-}
-
 // Removes an expired entry as any look-up would.
 static void remove_expired(struct ctx *ctx, const struct entry *e)
 {
@@ -213,7 +208,7 @@ static void reply_page(struct ctx *ctx, const struct page *page, const struct sc
     struct reply_mark mark = reply_open(ctx->reply);
     for (size_t i = 0; i < page_len(page); i++) {
         const struct entry *e = page_at(page, i);
-        if (is_expired(ctx, e) || !is_wanted(e, o)) continue;
+        if (entry_is_expired(e, ctx->now_ms) || !is_wanted(e, o)) continue;
         reply_bulk(ctx->reply, entry_key(e));
         n++;
     }
@@ -244,7 +239,8 @@ static void scan(struct ctx *ctx)
     if (!scan_options_parse(ctx, 1, &options)) return;
     reply_page(ctx, &page, &options, scan_from(ctx, &options, &page));
     for (size_t i = 0; i < page_len(&page); i++)
-        if (is_expired(ctx, page_at(&page, i))) remove_expired(ctx, page_at(&page, i));
+        if (entry_is_expired(page_at(&page, i), ctx->now_ms))
+            remove_expired(ctx, page_at(&page, i));
     buf_free(&page.entries);
 }
 
@@ -261,7 +257,7 @@ static size_t reply_keys_of(struct ctx *ctx, const struct db *db, struct page *p
         place = page_fill(page, db, place, PAGE, &buckets);
         for (size_t i = 0; i < page_len(page); i++) {
             const struct entry *e = page_at(page, i);
-            if (is_expired(ctx, e) || !is_wanted(e, o)) continue;
+            if (entry_is_expired(e, ctx->now_ms) || !is_wanted(e, o)) continue;
             reply_bulk(ctx->reply, entry_key(e));
             n++;
         }
@@ -316,7 +312,7 @@ static void randomkey(struct ctx *ctx)
 {
     struct entry *e;
     // Each turn removes a key, so this ends.
-    while ((e = random_entry(ctx)) && is_expired(ctx, e)) remove_expired(ctx, e);
+    while ((e = random_entry(ctx)) && entry_is_expired(e, ctx->now_ms)) remove_expired(ctx, e);
     if (e)
         reply_bulk(ctx->reply, entry_key(e));
     else

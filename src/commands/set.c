@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "commands/families.h"
 #include "commands/scan.h"
+#include "engine/effect.h"
 #include "engine/settings.h"
 
 static inline struct slice key_of(const struct ctx *ctx)
@@ -44,6 +45,16 @@ static void srem(struct ctx *ctx)
     reply_int(ctx->reply, removed);
 }
 
+// Where the two sets may have a log each.
+static void say_moved(struct ctx *ctx)
+{
+    if (LIKELY(ctx->space_count == 1)) return;
+    struct slice removed[] = {SLICE("SREM"), ctx->argv[1], ctx->argv[3]};
+    struct slice added[] = {SLICE("SADD"), ctx->argv[2], ctx->argv[3]};
+    effect_say(ctx, ctx->argv[1], ARRAY_LEN(removed), removed);
+    effect_say(ctx, ctx->argv[2], ARRAY_LEN(added), added);
+}
+
 static void smove(struct ctx *ctx)
 {
     struct slice from_key = ctx->argv[1], to_key = ctx->argv[2], member = ctx->argv[3];
@@ -64,6 +75,7 @@ static void smove(struct ctx *ctx)
         reply_int(ctx->reply, 0);
         return;
     }
+    say_moved(ctx);
     ctx_commit_removal(ctx, from_key, from, EVENT_SET, "srem", !set_len(from->value));
     if (!to) to = ctx_set_value(ctx, to_key, NULL, TYPE_SET, set_new(), EXPIRE_NONE);
     if (set_add(&to->value, member, &ctx->settings->limits))
@@ -123,6 +135,19 @@ static void reply_visited(void *arg, const struct item *member)
     set_reply_member(arg, member);
 }
 
+struct popped {
+    struct reply *reply;
+    struct effect_draft srem;
+};
+
+static void visit_popped(void *arg, const struct item *member)
+{
+    char digits[NUM_I64_TEXT];
+    struct popped *p = arg;
+    set_reply_member(p->reply, member);
+    effect_add(&p->srem, item_slice(member, digits));
+}
+
 static void spop_one(struct ctx *ctx, struct slice key)
 {
     struct entry *e;
@@ -131,7 +156,10 @@ static void spop_one(struct ctx *ctx, struct slice key)
         reply_null(ctx->reply);
         return;
     }
-    set_pop(&e->value, &ctx->space->random, reply_visited, ctx->reply);
+    struct popped popped = {.reply = ctx->reply};
+    effect_begin(&popped.srem, ctx, "SREM", key);
+    set_pop(&e->value, &ctx->space->random, visit_popped, &popped);
+    effect_end(&popped.srem);
     ctx_commit_removal(ctx, key, e, EVENT_SET, "spop", !set_len(e->value));
 }
 
@@ -148,9 +176,13 @@ static void spop_many(struct ctx *ctx, struct slice key)
     uint64_t len = set_len(e->value), wanted = MIN((uint64_t)count, len);
     if (wanted == len) {
         set_reply_members(ctx->reply, e->value);
+        effect_say_key(ctx, "DEL", key);
     } else {
+        struct popped popped = {.reply = ctx->reply};
         reply_set(ctx->reply, wanted);
-        set_pop_many(&e->value, wanted, &ctx->space->random, reply_visited, ctx->reply);
+        effect_begin(&popped.srem, ctx, "SREM", key);
+        set_pop_many(&e->value, wanted, &ctx->space->random, visit_popped, &popped);
+        effect_end(&popped.srem);
     }
     ctx_commit_removal(ctx, key, e, EVENT_SET, "spop", wanted == len);
 }

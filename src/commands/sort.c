@@ -27,6 +27,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "engine/ctx.h"
+#include "engine/effect.h"
 #include "engine/settings.h"
 #include "types/hash.h"
 #include "types/list.h"
@@ -472,11 +473,13 @@ static void store_elements(struct sorter *s)
     struct entry *e = ctx_write(ctx, s->store);
     if (len) {
         ctx_set_value(ctx, s->store, e, TYPE_LIST, list, EXPIRE_NONE);
+        effect_say_value(ctx, ctx->db, s->store);
         ctx_commit(ctx, s->store, EVENT_LIST, "sortstore");
     } else {
         list_free(list);
         if (e) {
             ctx_delete(ctx, s->store, e);
+            effect_say_key(ctx, "DEL", s->store);
             ctx_commit(ctx, s->store, EVENT_GENERIC, "del");
         }
     }
@@ -520,7 +523,11 @@ static void run(struct sorter *s)
 static void sort_with(struct ctx *ctx, bool is_read_only)
 {
     struct sorter s = {.ctx = ctx, .limit_count = -1};
-    if (parse(&s, is_read_only)) run(&s);
+    bool is_good = parse(&s, is_read_only);
+    // Patterns lead to keys of any shard, and to fields that time hides: the same words might find
+    // others. What is stored is told as it is.
+    if (s.store.ptr) effect_say_nothing(ctx);
+    if (is_good) run(&s);
     mem_free(s.gets);
     mem_free(s.elements);
     arena_free(s.arena);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "commands/stream_arg.h"
+#include "commands/stream_effect.h"
 #include "engine/settings.h"
 
 #define TRIM_NODES_DEFAULT   100     // LIMIT of ~ trimming, in full nodes
@@ -149,6 +150,22 @@ static bool check_new_entry(struct ctx *ctx, const struct options *o, int first_
     return true;
 }
 
+// The entry with the id that it got; and, if it was trimmed, the length that the stream has now:
+// what goes in whole nodes hangs on how these came about.
+static void say_added(struct ctx *ctx, const struct stream *s, bool was_trimmed,
+                      struct stream_id id, int first_pair)
+{
+    struct effect_draft d;
+    effect_begin(&d, ctx, "XADD", key_of(ctx));
+    if (was_trimmed) {
+        effect_add(&d, SLICE("MAXLEN"));
+        effect_add_int(&d, (int64_t)s->len);
+    }
+    stream_effect_add_id(&d, id);
+    effect_add_args(&d, ctx, first_pair);
+    effect_end(&d);
+}
+
 static void xadd(struct ctx *ctx)
 {
     struct slice key = key_of(ctx);
@@ -177,6 +194,7 @@ static void xadd(struct ctx *ctx)
     struct stream *s = stream_of(e->value);
     stream_append(s, id, ctx->argv + first_pair, (uint32_t)items / 2, &ctx->settings->limits);
     uint64_t trimmed = o.has_trim ? stream_trim(s, &o.trim) : 0;
+    say_added(ctx, s, trimmed, id, first_pair);
     ctx_commit(ctx, key, EVENT_STREAM, "xadd");
     if (trimmed) ctx_commit(ctx, key, EVENT_STREAM, "xtrim");
     stream_reply_id(ctx->reply, id);
@@ -191,7 +209,14 @@ static void xtrim(struct ctx *ctx)
     struct entry *e;
     if (!parse_options(ctx, false, &o) || !ctx_write_as(ctx, key, TYPE_STREAM, &e)) return;
     uint64_t trimmed = e ? stream_trim(stream_of(e->value), &o.trim) : 0;
-    if (trimmed) ctx_commit(ctx, key, EVENT_STREAM, "xtrim");
+    if (trimmed) {
+        struct effect_draft d;
+        effect_begin(&d, ctx, "XTRIM", key);
+        effect_add(&d, SLICE("MAXLEN"));
+        effect_add_int(&d, (int64_t)stream_len(e->value));
+        effect_end(&d);
+        ctx_commit(ctx, key, EVENT_STREAM, "xtrim");
+    }
     reply_int(ctx->reply, (int64_t)trimmed);
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "commands/stream_arg.h"
+#include "commands/stream_effect.h"
 
 #define AUTOCLAIM_COUNT    100 // entries that XAUTOCLAIM returns, if not said
 #define AUTOCLAIM_ATTEMPTS 10  // pending entries that it looks at for each of those
@@ -155,6 +156,7 @@ struct claim {
     bool is_forced;       // also what is not pending
     bool is_justid;       // reply ids only, and do not count this as a delivery
     bool has_changed;
+    struct stream_effect effect;
 };
 
 static bool parse_min_idle(struct ctx *ctx, struct claim *c, const char *error)
@@ -166,9 +168,14 @@ static bool parse_min_idle(struct ctx *ctx, struct claim *c, const char *error)
 
 static void find_consumer(struct ctx *ctx, struct claim *c)
 {
+    c->effect.ctx = ctx;
+    c->effect.key = ctx->argv[1];
+    c->effect.group = ctx->argv[2];
+    c->effect.consumer = ctx->argv[3];
     c->consumer = stream_consumer_find(c->group, ctx->argv[3]);
     if (!c->consumer) {
         c->consumer = stream_consumer_create(c->group, ctx->argv[3], ctx->now_ms);
+        stream_effect_created(&c->effect);
         ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, "xgroup-createconsumer");
     }
     c->consumer->seen_ms = ctx->now_ms;
@@ -191,7 +198,16 @@ static bool claim_entry(struct ctx *ctx, struct claim *c, struct stream_id id)
         nack->count++;
     c->consumer->active_ms = ctx->now_ms;
     c->has_changed = true;
+    stream_effect_assigned(&c->effect, id, nack);
     return true;
+}
+
+// The entry is not in the stream any more.
+static void drop_entry(struct claim *c, struct stream_id id)
+{
+    if (!stream_group_release(c->group, id)) return;
+    c->has_changed = true;
+    stream_effect_released(&c->effect, id);
 }
 
 static void reply_claimed(struct ctx *ctx, const struct claim *c, struct stream_id id)
@@ -232,6 +248,7 @@ static bool parse_claim_options(struct ctx *ctx, int i, struct claim *c, struct 
         }
         if (!is_good) return false;
     }
+    if ((ctx->flags & CTX_REPLAY) && c->delivered_ms >= 0) return true;
     // A time that cannot be is the client's clock's fault: now will do.
     if (c->delivered_ms < 0 || c->delivered_ms > ctx->now_ms) c->delivered_ms = ctx->now_ms;
     return true;
@@ -243,7 +260,7 @@ static void claim_ids(struct ctx *ctx, struct claim *c, const struct stream_id *
     size_t n = 0;
     for (int i = 0; i < count; i++) {
         if (!stream_has(c->stream, ids[i])) {
-            if (stream_group_release(c->group, ids[i])) c->has_changed = true;
+            drop_entry(c, ids[i]);
         } else if (claim_entry(ctx, c, ids[i])) {
             reply_claimed(ctx, c, ids[i]);
             n++;
@@ -263,12 +280,14 @@ static void xclaim(struct ctx *ctx)
     while (5 + count < ctx->argc && stream_parse_id(ctx->argv[5 + count], 0, &ids[count], NULL))
         count++;
     if (parse_claim_options(ctx, 5 + count, &c, &last_id)) {
+        find_consumer(ctx, &c);
         if (stream_id_cmp(last_id, c.group->last_id) > 0) {
             c.group->last_id = last_id;
             c.has_changed = true;
+            stream_effect_advanced(&c.effect, c.group);
         }
-        find_consumer(ctx, &c);
         claim_ids(ctx, &c, ids, count);
+        stream_effect_end(&c.effect);
         if (c.has_changed) ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, NULL);
     }
     mem_free(ids);
@@ -304,8 +323,7 @@ static void claim_from(struct ctx *ctx, struct claim *c, struct stream_id *start
     for (int64_t attempts = count * AUTOCLAIM_ATTEMPTS; at.leaf && attempts && count; attempts--) {
         struct stream_id id = idtree_id(&at);
         if (!stream_has(c->stream, id)) {
-            stream_group_release(c->group, id);
-            c->has_changed = true;
+            drop_entry(c, id);
             buf_append(deleted, &id, sizeof id);
             count--;
             at = idtree_seek(&c->group->pending, id);
@@ -337,6 +355,7 @@ static void xautoclaim(struct ctx *ctx)
     if (!find_group(ctx, &c.stream, &c.group)) return;
     find_consumer(ctx, &c);
     claim_from(ctx, &c, &next, count, &claimed, &deleted);
+    stream_effect_end(&c.effect);
     if (c.has_changed) ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, NULL);
 
     size_t claimed_count = claimed.len / sizeof next, deleted_count = deleted.len / sizeof next;

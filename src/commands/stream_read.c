@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "commands/stream_arg.h"
+#include "commands/stream_effect.h"
 #include "commands/wait.h"
 #include "types/stream.h"
 
@@ -169,7 +170,7 @@ static bool prepare(struct ctx *ctx, struct stream_read *r)
 
 // Entries behind `after` that nobody in the group has got, which the consumer now gets.
 static void reply_new(struct ctx *ctx, const struct stream_read *r, struct part *part,
-                      struct stream_consumer *c)
+                      struct stream_consumer *c, struct stream_effect *effect)
 {
     struct reply_mark mark = reply_open(ctx->reply);
     struct stream_iter it;
@@ -187,14 +188,16 @@ static void reply_new(struct ctx *ctx, const struct stream_read *r, struct part 
         nack->delivered_ms = ctx->now_ms;
         nack->count = 1;
         c->active_ms = ctx->now_ms;
+        stream_effect_assigned(effect, id, nack);
     }
     stream_iter_free(&it);
+    stream_effect_advanced(effect, part->group);
     reply_close_array(ctx->reply, mark, (size_t)n);
 }
 
 // What is pending for the consumer behind `after`, once more.
 static void reply_history(struct ctx *ctx, const struct stream_read *r, const struct part *part,
-                          const struct stream_consumer *c)
+                          const struct stream_consumer *c, struct stream_effect *effect)
 {
     struct reply_mark mark = reply_open(ctx->reply);
     struct stream_id start = part->after;
@@ -206,6 +209,7 @@ static void reply_history(struct ctx *ctx, const struct stream_read *r, const st
         if (stream_reply_entry_at(ctx->reply, part->stream, idtree_id(&at))) {
             nack->delivered_ms = ctx->now_ms;
             nack->count++;
+            stream_effect_assigned(effect, idtree_id(&at), nack);
         } else {
             reply_array(ctx->reply, 2);
             stream_reply_id(ctx->reply, idtree_id(&at));
@@ -221,13 +225,13 @@ static bool has_entry_behind(const struct stream *s, struct stream_id id)
     return stream_last_entry(s, &last) && stream_id_cmp(last, id) > 0;
 }
 
-static struct stream_consumer *consumer_of(struct ctx *ctx, const struct stream_read *r,
-                                           struct part *part)
+static struct stream_consumer *consumer_of(struct ctx *ctx, struct part *part,
+                                           struct stream_effect *effect)
 {
-    struct slice name = ctx->argv[r->group_arg + 1];
-    struct stream_consumer *c = stream_consumer_find(part->group, name);
+    struct stream_consumer *c = stream_consumer_find(part->group, effect->consumer);
     if (!c) {
-        c = stream_consumer_create(part->group, name, ctx->now_ms);
+        c = stream_consumer_create(part->group, effect->consumer, ctx->now_ms);
+        stream_effect_created(effect);
         ctx_commit(ctx, part->key, EVENT_STREAM, "xgroup-createconsumer");
     }
     c->seen_ms = ctx->now_ms;
@@ -245,13 +249,18 @@ static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct par
     bool is_history = stream_id_cmp(part->after, STREAM_ID_MAX) != 0;
     bool is_served = is_history || has_entry_behind(part->stream, part->group->last_id);
     if (!is_served && r->is_again) return false;
-    struct stream_consumer *c = consumer_of(ctx, r, part);
+    struct stream_effect effect = {.ctx = ctx,
+                                   .key = part->key,
+                                   .group = ctx->argv[r->group_arg],
+                                   .consumer = ctx->argv[r->group_arg + 1]};
+    struct stream_consumer *c = consumer_of(ctx, part, &effect);
     if (!is_served) return false;
     begin_part(ctx, part);
     if (is_history)
-        reply_history(ctx, r, part, c);
+        reply_history(ctx, r, part, c, &effect);
     else
-        reply_new(ctx, r, part, c);
+        reply_new(ctx, r, part, c, &effect);
+    stream_effect_end(&effect);
     ctx_commit(ctx, part->key, EVENT_STREAM, NULL);
     return true;
 }

@@ -47,7 +47,7 @@ const struct command *const commands_all[] = {
     commands_slowlog,
     commands_latency,
     commands_memory,
-    commands_server,
+    commands_persistence,  commands_server,
     commands_script,
     commands_function,
     NULL,

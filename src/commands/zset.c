@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "commands/families.h"
 #include "commands/scan.h"
+#include "engine/effect.h"
 #include "engine/settings.h"
 
 static inline struct slice key_of(const struct ctx *ctx)
@@ -73,6 +74,8 @@ static void pop_bare(struct ctx *ctx, struct slice key, struct entry *e, bool is
 void zset_pop_with_key(struct ctx *ctx, struct slice key, struct entry *e, bool is_max,
                        uint64_t count, bool is_bare)
 {
+    effect_say_number(ctx, is_max ? "ZPOPMAX" : "ZPOPMIN", key,
+                      (int64_t)MIN(count, zset_len(e->value)));
     if (is_bare) {
         pop_bare(ctx, key, e, is_max);
         return;

@@ -283,6 +283,24 @@ void dict_init(struct dict *d, dict_hash_fn hash)
     *d = (struct dict){.hash = hash};
 }
 
+void dict_reserve(struct dict *d, uint64_t count)
+{
+    ASSERT(!d->count);
+    uint64_t buckets = count * 4 / DICT_FILL_X4 + 1;
+    while (d->buckets < buckets) bucket_provide(d, d->buckets++);
+    while (d->mask * 2 + 2 <= d->buckets) d->mask = d->mask * 2 + 1;
+}
+
+static bool is_sparse(const struct dict *d)
+{
+    return d->buckets > 1 && d->count < d->buckets * DICT_SPARSE;
+}
+
+void dict_trim(struct dict *d)
+{
+    while (is_sparse(d)) table_shrink(d);
+}
+
 void dict_free(struct dict *d)
 {
     for (uint64_t i = 0; i < d->buckets; i++) bucket_clear(dict_bucket_at(d, i));
@@ -323,7 +341,7 @@ bool dict_remove(struct dict *d, uint64_t hash, const void *item)
     if (place < 0) return false;
     bucket_remove_at(b, place);
     d->count--;
-    if (d->buckets > 1 && d->count < d->buckets * DICT_SPARSE) table_shrink(d);
+    if (is_sparse(d)) table_shrink(d);
     return true;
 }
 

@@ -63,6 +63,10 @@ struct dict {
 };
 
 void dict_init(struct dict *d, dict_hash_fn hash);
+// Gives an empty table the size that `count` items will want, so that it need not grow to it.
+void dict_reserve(struct dict *d, uint64_t count);
+// Gives back what was reserved for items that did not come.
+void dict_trim(struct dict *d);
 // Frees the table; the items are the owner's.
 void dict_free(struct dict *d);
 
@@ -90,6 +94,15 @@ static inline __attribute__((always_inline)) void dict_prefetch_bucket(const str
                                                                        uint64_t hash)
 {
     if (d->buckets) __builtin_prefetch(dict_bucket_at(d, dict_bucket_index(d, hash)));
+}
+
+// Second stage: what the bucket, which is here, cannot hold itself.
+static inline __attribute__((always_inline)) void dict_prefetch_overflow(const struct dict *d,
+                                                                         uint64_t hash)
+{
+    if (!d->buckets) return;
+    const struct dict_bucket *b = dict_bucket_at(d, dict_bucket_index(d, hash));
+    if (b->used & 0x80) __builtin_prefetch(DICT_ADDRESS(b->slots[DICT_BUCKET_SLOTS - 1]));
 }
 
 // Does `item` have the key that is looked for?

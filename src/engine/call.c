@@ -83,6 +83,15 @@ static bool is_within_reach(const struct ctx *ctx)
 
 // --- execution -----------------------------------------------------------------------------------
 
+// Connections are not parked with the keyspace: their thread goes on reading and writing.
+static uint64_t execute_part(struct ctx *part, uint32_t here)
+{
+    const struct host *host = part->engine->host;
+    bool is_elsewhere = (part->cmd->acl & ACL_CONNECTION) && part->space->shard != here;
+    return is_elsewhere && host->execute_part ? host->execute_part(part, here)
+                                              : engine_execute(part, here);
+}
+
 // Runs the command on one keyspace after the other and makes one reply of the answers.
 static void run_in_parts(struct ctx *ctx)
 {
@@ -99,7 +108,7 @@ static void run_in_parts(struct ctx *ctx)
         size_t len;
         part.space = ctx->spaces[i];
         part.spaces = &ctx->spaces[i];
-        ticks += engine_execute(&part, ctx->space->shard);
+        ticks += execute_part(&part, ctx->space->shard);
         reply_raw(&answer, "", 1); // a portion ends with a NUL
         char *text = reply_flatten(&answer, &len);
         list.items[i] = portion_of(text, len - 1);

@@ -7,20 +7,26 @@
 //     WATCH and commands that wait for the key (interest.h)
 //     keyspace notifications (notify.h)
 //     client-side caching (tracking.h)
+//     the log (effect.h)
 //
-// The log and replication join here.
+// Replication joins here.
 #include "engine/ctx.h"
+#include "engine/effect.h"
 #include "engine/interest.h"
 #include "engine/notify.h"
+#include "engine/snapshot.h"
 #include "engine/tracking.h"
 #include "types/hash.h"
 
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event)
 {
+    ASSERT_SLOW(snapshot_is_saved(ctx, db, key));
     stat_add(&ctx->space->stats.dirty, 1);
     interest_changed(ctx, db, key);
     tracking_key_changed(ctx, key);
+    if (effect_is_wanted(ctx))
+        effect_key_changed(ctx, db, key, class & (EVENT_EXPIRED | EVENT_EVICTED));
     if (event) notify(ctx, db, key, class, event);
 }
 
@@ -52,6 +58,7 @@ void ctx_commit_flush(struct ctx *ctx, int db)
 {
     interest_flushing(ctx, db);
     tracking_flushed(ctx, db);
+    effect_say_everywhere(ctx);
     stat_add(&ctx->space->stats.dirty, 1);
 }
 
@@ -59,5 +66,11 @@ void ctx_commit_swap(struct ctx *ctx, uint32_t a, uint32_t b)
 {
     interest_swapped(ctx, a, b);
     if (a != b) tracking_flushed(ctx, -1);
+    effect_say_everywhere(ctx);
+    stat_add(&ctx->space->stats.dirty, 1);
+}
+
+void ctx_commit_libraries(struct ctx *ctx)
+{
     stat_add(&ctx->space->stats.dirty, 1);
 }

@@ -27,6 +27,7 @@ enum ctx_flag {
     CTX_UNIT_GOES_ON = 1u << 6, // more of the same transaction follows on this shard
     CTX_CACHING = 1u << 7,      // CLIENT CACHING was said about it
     CTX_ON_COPIES = 1u << 8,    // on copies of what the shards have read for it (SPAN_GATHER)
+    CTX_REPLAY = 1u << 9,       // an effect that is run again: nothing expires by itself
 };
 
 struct ctx {
@@ -53,6 +54,7 @@ struct ctx {
                             // beginning
     struct blob *
         *blobs; // per argument: bytes already in a blob, or NULL (often all NULL: blobs NULL)
+    bool has_said_effect;  // the command has said itself what it did (effect.h)
     struct waiter *waiter; // out: the command waits (engine/block.h); owned by who runs it
 };
 
@@ -149,6 +151,8 @@ void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_cl
                    const char *event);
 // A database is about to be emptied (-1: all are): its keys are still there.
 void ctx_commit_flush(struct ctx *ctx, int db);
+// The libraries of functions changed.
+void ctx_commit_libraries(struct ctx *ctx);
 // Two databases changed places (a may be b).
 void ctx_commit_swap(struct ctx *ctx, uint32_t a, uint32_t b);
 

@@ -9,10 +9,12 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/effect.h"
 #include "engine/interest.h"
 #include "engine/protect.h"
 #include "engine/pubsub.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "engine/tracking.h"
 #include "types/hash.h"
 
@@ -134,13 +136,29 @@ static const char *refusal(const struct session *s, const struct settings *setti
     return NULL;
 }
 
+// What the engine as a whole keeps from running, or NULL. As in Redis, PING counts as a write where
+// writes are refused: whoever checks on the server by it finds out.
+static const char *trouble_refusal(const struct engine *e, const struct settings *settings,
+                                   const struct command *c)
+{
+    // Relaxed: found out by this command or the next.
+    uint32_t troubles = atomic_load_explicit(&e->troubles, memory_order_relaxed);
+    if (LIKELY(!troubles)) return NULL;
+    if ((troubles & ENGINE_IS_LOADING) && !(c->flags & CMD_LOADING)) return ERR_LOADING;
+    if (!(c->flags & CMD_WRITE) && strcmp(c->full_name, "ping")) return NULL;
+    if ((troubles & ENGINE_SNAPSHOTS_FAIL) && settings->stop_writes_on_bgsave_error &&
+        settings->save_count)
+        return ERR_MISCONF_SNAPSHOT;
+    return troubles & ENGINE_LOG_FAILS ? ERR_MISCONF_LOG : NULL;
+}
+
 const struct command *engine_admit(struct engine *e, const struct session *s,
                                    const struct settings *settings, int argc,
                                    const struct slice *argv)
 {
     const struct command *c = find_command(e, argc, argv, NULL);
     if (UNLIKELY(!c) || !command_arity_fits(c, argc) || refusal(s, settings, c)) return NULL;
-    return c;
+    return UNLIKELY(trouble_refusal(e, settings, c) != NULL) ? NULL : c;
 }
 
 // A browser, or something that abuses one, speaks HTTP to the port: it is cut off before what it
@@ -175,7 +193,14 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
     struct shard_stats *stats = ctx->engine->stats[shard];
     const struct command *c = find_command(ctx->engine, ctx->argc, ctx->argv, ctx->reply);
     if (c) {
+        char text[320];
         const char *error = refusal(ctx->session, ctx->settings, c);
+        if (!error) error = trouble_refusal(ctx->engine, ctx->settings, c);
+        if (error && !strcmp(error, ERR_MISCONF_LOG)) {
+            int reason = atomic_load_explicit(&ctx->engine->log_errno, memory_order_relaxed);
+            snprintf(text, sizeof text, "%s%s", error, strerror(reason));
+            error = text;
+        }
         if (!command_arity_fits(c, ctx->argc))
             reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
                          c->full_name);
@@ -253,7 +278,11 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
 {
     ctx->reply->error_count = 0;
     uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
+    if (UNLIKELY(ctx->space->snapshot || ctx->space_count > 1) && (ctx->cmd->flags & CMD_WRITE))
+        snapshot_touch_keys(ctx);
+    uint64_t dirty = stat_get(&ctx->space->stats.dirty);
     ctx->cmd->handler(ctx);
+    if (effect_is_wanted(ctx)) effect_end_command(ctx, dirty);
     if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
         ctx->cmd->conclude(ctx); // one shard is all
     if (UNLIKELY(ctx->session->tracking)) tracking_remember(ctx);
@@ -262,6 +291,14 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
     uint64_t ticks = ctx->begin_ticks - begin;
     if (LIKELY(!(ctx->flags & CTX_IS_PART))) engine_count(ctx, shard, ticks);
     return ticks;
+}
+
+bool engine_serve(struct ctx *ctx, struct slice key)
+{
+    uint64_t dirty = stat_get(&ctx->space->stats.dirty);
+    bool is_served = ctx->cmd->serve(ctx, key);
+    if (effect_is_wanted(ctx)) effect_end_command(ctx, dirty);
+    return is_served;
 }
 
 // --- housekeeping --------------------------------------------------------------------------------
@@ -282,7 +319,11 @@ static uint32_t expire_fields_due(void *arg, uint32_t db_index, struct entry *e,
     struct ctx *ctx = arg;
     struct slice key = entry_key(e);
     ctx->db = db_index;
-    uint32_t done = hash_expire_due(&e->value, ctx->now_ms, budget, NULL, NULL);
+    snapshot_touch(&ctx->space->dbs[db_index], e);
+    struct effect_draft hdel;
+    effect_begin_besides(&hdel, ctx, "HDEL", key);
+    uint32_t done = hash_expire_due(&e->value, ctx->now_ms, budget, effect_visit_field, &hdel);
+    effect_end(&hdel);
     if (!done) return 0;
     char *copy = mem_strndup(key.ptr, key.len); // outlives the entry
     ctx_commit_fields_expired(ctx, (struct slice){copy, key.len}, e, done);

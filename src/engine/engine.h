@@ -16,6 +16,13 @@
 struct host;
 struct scripting;
 
+// What keeps commands from running.
+enum engine_trouble {
+    ENGINE_IS_LOADING = 1u << 0,       // all but CMD_LOADING
+    ENGINE_LOG_FAILS = 1u << 1,        // those that write
+    ENGINE_SNAPSHOTS_FAIL = 1u << 2,   // those that write, if stop-writes-on-bgsave-error
+};
+
 struct engine {
     struct command_table *table;
     struct keyspace **spaces;   // by shard; each owned by its shard's thread
@@ -41,6 +48,8 @@ struct engine {
     void (*_Atomic scripting_free)(struct scripting *scripting);
     _Atomic uint32_t busy_scripts; // scripts that run for longer than busy-reply-threshold
     _Atomic bool is_cron_paused;   // DEBUG PAUSE-CRON: engine_cron does nothing
+    _Atomic uint32_t troubles;     // enum engine_trouble; read before every command
+    _Atomic int log_errno;         // why the log cannot be written
     // Blocking commands with keys on several shards that are under way. While there are any, what
     // might serve them must not run on several shards at once: a transaction over shards meets, and
     // a connection's commands on lists, sorted sets and streams enter one after the other. So the
@@ -89,6 +98,9 @@ void engine_refuse(struct ctx *ctx, uint32_t shard);
 // reply is written. Returns its duration in clock ticks, and counts it in the statistics of `shard`
 // (the one whose thread this is), unless it is one shard's part of a command (CTX_IS_PART).
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard);
+// Has ctx->cmd, which waits, take what it finds at `key`: its `serve`, and what comes behind a
+// command. False if it found nothing, and goes on waiting.
+bool engine_serve(struct ctx *ctx, struct slice key);
 // Puts ctx->cmd into the slow log and the latency monitor if it took long enough.
 void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 // Counts a command whose parts have run: statistics, slow log, latency monitor. ctx->reply says how

@@ -31,6 +31,15 @@
 #define ERR_UNBLOCKED   "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 #define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
 
+#define ERR_LOADING "LOADING Redis is loading the dataset in memory"
+#define ERR_MISCONF_SNAPSHOT                                                                       \
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "  \
+    "disk. Commands that may modify the data set are disabled, because this instance is "          \
+    "configured to report errors during writes if RDB snapshotting fails "                         \
+    "(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB " \
+    "error."
+#define ERR_MISCONF_LOG "MISCONF Errors writing to the AOF file: " // and the reason
+
 #define ERR_NOT_BUSY "NOTBUSY No scripts in execution right now."
 #define ERR_UNKILLABLE                                                                             \
     "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "    \

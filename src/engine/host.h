@@ -45,6 +45,37 @@ struct host_info {          // the server's part of INFO
 
 enum host_shutdown { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
 enum host_pause { PAUSE_WRITE, PAUSE_ALL };
+// May a script that takes long go on? The server stops, and waits for those that have written; or
+// for none.
+enum host_patience { HOST_IS_PATIENT, HOST_STOPS, HOST_STOPS_AT_ONCE };
+
+// The state of snapshots and the log, as INFO shows it.
+struct persistence_info {
+    bool is_loading;
+    int64_t loading_began_s;
+    uint64_t loading_total_bytes, loading_done_bytes;
+    uint64_t keys_loaded, keys_expired; // of the RDB file loaded at the start
+    uint64_t changes;                   // since the last snapshot
+    bool is_saving, is_snapshot_ok;
+    int64_t last_save_s;      // Unix time
+    int64_t last_snapshot_s;  // how long it took; -1: none yet
+    int64_t saving_since_s;   // Unix time; 0: not saving
+    uint64_t snapshots;       // made since the start
+    bool is_log_on, is_rewriting, is_rewrite_scheduled, is_rewrite_ok, is_log_ok;
+    int64_t last_rewrite_s, rewriting_since_s;
+    uint64_t rewrites, rewrite_failures; // failures: in a row
+    uint64_t log_bytes, log_base_bytes, log_pending_bytes, delayed_syncs;
+    bool is_snapshot_scheduled;
+    uint64_t keys_done, keys_total; // of the snapshot under way
+};
+
+// What became of a request for a snapshot or a rewrite.
+enum host_save {
+    SAVE_STARTED,
+    SAVE_SCHEDULED,    // it begins when what is under way has ended
+    SAVE_IS_SAVING,    // refused: a snapshot is under way
+    SAVE_IS_REWRITING, // refused: a rewrite is
+};
 
 struct publication;
 struct invalidation;
@@ -54,6 +85,10 @@ struct host {
     // Calls visit for every session whose home is the shard this runs on.
     void (*each_session)(struct ctx *ctx, void (*visit)(struct session *s, void *arg), void *arg);
     void (*session_io)(struct session *s, struct session_io *out);
+    // Runs the part that the shard of ctx->space has in a command about connections, on that
+    // shard's thread, which owns them; `shard`: as for engine_execute, whose value it returns. In a
+    // meeting, by its runner. NULL: all shards are this thread's.
+    uint64_t (*execute_part)(struct ctx *ctx, uint32_t shard);
     // Closes the connection (CLIENT KILL): at once, or after the replies if it is the caller's own.
     void (*kill_session)(struct ctx *ctx, struct session *s);
     // This shard stops executing (write) commands of clients until then (Unix ms); 0: goes on.
@@ -63,7 +98,7 @@ struct host {
     void (*monitor_lua)(struct ctx *ctx, int argc, const struct slice *argv);
     // A script has been running for longer than busy-reply-threshold: called every 10 ms or so
     // until it ends, to answer others meanwhile (-BUSY). NULL: they wait.
-    void (*busy)(struct ctx *ctx);
+    enum host_patience (*busy)(struct ctx *ctx);
     // The session gets, or does not get any more, what is published to `name`: on its home shard,
     // in the part of a command of SPAN_SESSION. NULL: nobody listens.
     void (*subscribe)(struct ctx *ctx, enum pubsub_kind kind, struct slice name, bool on);
@@ -96,6 +131,11 @@ struct host {
                        size_t error_size);
     // CONFIG REWRITE; on failure false and the text.
     bool (*config_rewrite)(struct ctx *ctx, char *error, size_t error_size);
+    // A snapshot, in the command itself, with all shards parked. False: *error says why.
+    bool (*save)(struct ctx *ctx, char *error, size_t error_size);
+    enum host_save (*begin_snapshot)(struct ctx *ctx, bool may_schedule);
+    enum host_save (*begin_rewrite)(struct ctx *ctx);
+    void (*persistence)(struct ctx *ctx, struct persistence_info *out);
     // false with a text if it must not stop now.
     bool (*shutdown)(struct ctx *ctx, int flags, char *error, size_t error_size);
     bool (*abort_shutdown)(struct ctx *ctx);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "engine/snapshot.h"
 #include "types/hash.h"
 
 // Values of more parts than this are freed in slices of SLICE_PARTS, each of which costs as much of
@@ -62,7 +63,8 @@ static void *entry_start(const struct entry *e)
 }
 
 // An entry with its key and nothing else.
-static struct entry *entry_new(struct slice key, bool has_ttl, size_t embedded_len)
+static struct entry *entry_new(const struct db *db, struct slice key, bool has_ttl,
+                               size_t embedded_len)
 {
     ASSERT(key.len <= KEY_MAX_BYTES);
     char *start = mem_alloc((entry_size(key.len, has_ttl, embedded_len) + 15) & ~(size_t)15);
@@ -70,6 +72,7 @@ static struct entry *entry_new(struct slice key, bool has_ttl, size_t embedded_l
     memset(e, 0, sizeof *e);
     e->key_len = (uint32_t)key.len & KEY_MAX_BYTES;
     e->has_ttl = has_ttl;
+    e->mark = db->space->mark & 1;
     memcpy(e->key, key.ptr, key.len);
     return e;
 }
@@ -225,6 +228,7 @@ static struct entry *set_shape(struct db *db, struct entry *old, struct slice ke
                                struct shape shape, struct slice value, struct blob *blob,
                                int64_t expire_at_ms)
 {
+    if (old) snapshot_touch(db, old);
     if (expire_at_ms == EXPIRE_KEEP) expire_at_ms = old ? entry_expire_at(old) : EXPIRE_NONE;
     bool has_ttl = expire_at_ms != EXPIRE_NONE;
     size_t embedded_len = shape.is_embedded ? value.len : 0;
@@ -238,7 +242,7 @@ static struct entry *set_shape(struct db *db, struct entry *old, struct slice ke
         }
         return old;
     }
-    struct entry *e = entry_new(key, has_ttl, embedded_len);
+    struct entry *e = entry_new(db, key, has_ttl, embedded_len);
     entry_put_string(e, shape, value, blob);
     if (!old) {
         db_insert(db, e, hash, expire_at_ms);
@@ -271,8 +275,9 @@ struct entry *db_set_integer(struct db *db, struct entry *old, struct slice key,
 struct entry *db_set_value(struct db *db, struct entry *old, struct slice key, uint64_t hash,
                            enum object_type type, struct value value, int64_t expire_at_ms)
 {
+    if (old) snapshot_touch(db, old);
     if (expire_at_ms == EXPIRE_KEEP) expire_at_ms = old ? entry_expire_at(old) : EXPIRE_NONE;
-    struct entry *e = entry_new(key, expire_at_ms != EXPIRE_NONE, 0);
+    struct entry *e = entry_new(db, key, expire_at_ms != EXPIRE_NONE, 0);
     e->type = type & 0xf;
     e->value = value;
     if (!old) {
@@ -288,12 +293,13 @@ struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size
                              bool has_slack, char **data)
 {
     char scratch[NUM_I64_TEXT];
+    snapshot_touch(db, e);
     struct slice now = entry_string(e, scratch);
     size_t kept = MIN(now.len, len);
     if (len <= EMBED_MAX_BYTES && !(e->encoding != ENC_INT && !e->is_embedded)) {
         if (!e->is_embedded ||
             (entry_own_size(e) + 15) / 16 != (entry_size(e->key_len, e->has_ttl, len) + 15) / 16) {
-            struct entry *bigger = entry_new(entry_key(e), e->has_ttl, len);
+            struct entry *bigger = entry_new(db, entry_key(e), e->has_ttl, len);
             memcpy(bigger->key + bigger->key_len, now.ptr, kept);
             db_exchange(db, e, bigger, hash, entry_expire_at(e));
             e = bigger;
@@ -304,7 +310,7 @@ struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size
     } else if (e->is_embedded || e->encoding == ENC_INT) {
         struct blob *blob = blob_new(has_slack ? len * 2 : len);
         memcpy(blob->data, now.ptr, kept);
-        struct entry *smaller = entry_new(entry_key(e), e->has_ttl, 0);
+        struct entry *smaller = entry_new(db, entry_key(e), e->has_ttl, 0);
         db_exchange(db, e, smaller, hash, entry_expire_at(e));
         e = smaller;
         e->blob = blob;
@@ -325,6 +331,7 @@ struct entry *db_edit_string(struct db *db, struct entry *e, uint64_t hash, size
 struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64_t expire_at_ms)
 {
     bool has_ttl = expire_at_ms != EXPIRE_NONE;
+    snapshot_touch(db, e);
     if (e->has_ttl == has_ttl) {
         if (!has_ttl) return e;
         expire_remove(db, e);
@@ -332,7 +339,7 @@ struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64
         return e;
     }
     size_t embedded_len = e->is_embedded ? e->embedded_len : 0;
-    struct entry *moved = entry_new(entry_key(e), has_ttl, embedded_len);
+    struct entry *moved = entry_new(db, entry_key(e), has_ttl, embedded_len);
     *moved = *e; // header and value word
     moved->has_ttl = has_ttl;
     memcpy(moved->key + moved->key_len, e->key + e->key_len, embedded_len);
@@ -342,6 +349,7 @@ struct entry *db_set_expire(struct db *db, struct entry *e, uint64_t hash, int64
 
 void db_delete(struct db *db, struct entry *e, uint64_t hash)
 {
+    snapshot_touch(db, e);
     db_detach(db, e, hash);
     value_drop(db->space, e);
     entry_free(e);
@@ -349,13 +357,15 @@ void db_delete(struct db *db, struct entry *e, uint64_t hash)
 
 // A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is
 // shared.
-static struct entry *entry_with_key(const struct entry *from, struct slice key)
+static struct entry *entry_with_key(const struct db *db, const struct entry *from,
+                                    struct slice key)
 {
     size_t embedded_len = from->is_embedded ? from->embedded_len : 0;
-    struct entry *e = entry_new(key, from->has_ttl, embedded_len);
+    struct entry *e = entry_new(db, key, from->has_ttl, embedded_len);
     uint32_t key_len = e->key_len;
     *e = *from;
     e->key_len = key_len & KEY_MAX_BYTES;
+    e->mark = db->space->mark & 1;
     memcpy(e->key + key_len, from->key + from->key_len, embedded_len);
     return e;
 }
@@ -363,7 +373,8 @@ static struct entry *entry_with_key(const struct entry *from, struct slice key)
 struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash, struct db *to_db,
                       struct slice key, uint64_t hash)
 {
-    struct entry *e = entry_with_key(from, key);
+    snapshot_touch(from_db, from);
+    struct entry *e = entry_with_key(to_db, from, key);
     int64_t expire_at_ms = entry_expire_at(from);
     db_detach(from_db, from, from_hash);
     entry_free(from);
@@ -373,7 +384,7 @@ struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash
 
 struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice key, uint64_t hash)
 {
-    struct entry *e = entry_with_key(from, key);
+    struct entry *e = entry_with_key(to_db, from, key);
     // A shared blob is copied by whoever writes to it first.
     if (entry_has_blob(e)) blob_ref(e->blob);
     if (e->type != TYPE_STRING) e->value = value_copy(e->type, e->value);
@@ -383,12 +394,19 @@ struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice k
 
 // --- whole databases -----------------------------------------------------------------------------
 
+// What the wheels are told: an expiry is the last millisecond of life (entry_is_expired), so due is
+// what ends with the last one that is over.
+static int64_t wheel_ms(int64_t now_ms)
+{
+    return MAX(now_ms, 1) - 1;
+}
+
 static void db_init(struct keyspace *ks, struct db *db, int64_t now_ms)
 {
     *db = (struct db){.space = ks};
     dict_init(&db->keys, entry_hash);
-    timewheel_init(&db->expires, now_ms);
-    timewheel_init(&db->field_expires, now_ms);
+    timewheel_init(&db->expires, wheel_ms(now_ms));
+    timewheel_init(&db->field_expires, wheel_ms(now_ms));
 }
 
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
@@ -408,17 +426,22 @@ void keyspace_free(struct keyspace *ks)
     mem_free(ks->dbs);
 }
 
+void keyspace_discard(struct keyspace *ks, struct dict *keys)
+{
+    struct garbage *g = garbage_add(ks);
+    g->keys = *keys;
+    stat_add(&ks->stats.garbage_pending, g->keys.count);
+}
+
 void db_flush(struct keyspace *ks, struct db *db, int64_t now_ms)
 {
     timewheel_free(&db->expires);
-    timewheel_init(&db->expires, now_ms);
+    timewheel_init(&db->expires, wheel_ms(now_ms));
     timewheel_free(&db->field_expires);
-    timewheel_init(&db->field_expires, now_ms);
+    timewheel_init(&db->field_expires, wheel_ms(now_ms));
     db->expire_sum_s = 0;
     if (db->keys.buckets) {
-        struct garbage *g = garbage_add(ks);
-        g->keys = db->keys;
-        stat_add(&ks->stats.garbage_pending, g->keys.count);
+        if (!snapshot_keep(db)) keyspace_discard(ks, &db->keys);
         dict_init(&db->keys, entry_hash);
     }
     publish_counts(db);
@@ -484,15 +507,23 @@ void keyspace_swap_dbs(struct keyspace *ks, uint32_t a, uint32_t b)
     struct db *x = &ks->dbs[a], *y = &ks->dbs[b];
     struct dict keys = x->keys;
     struct timewheel expires = x->expires, field_expires = x->field_expires;
-    uint64_t sum = x->expire_sum_s;
+    uint64_t sum = x->expire_sum_s, cursor = x->walk_cursor;
+    uint32_t origin = x->walk_origin;
+    bool is_walked = x->is_walked;
     x->keys = y->keys;
     x->expires = y->expires;
     x->field_expires = y->field_expires;
     x->expire_sum_s = y->expire_sum_s;
+    x->walk_cursor = y->walk_cursor;
+    x->walk_origin = y->walk_origin;
+    x->is_walked = y->is_walked;
     y->keys = keys;
     y->expires = expires;
     y->field_expires = field_expires;
     y->expire_sum_s = sum;
+    y->walk_cursor = cursor;
+    y->walk_origin = origin;
+    y->is_walked = is_walked;
     publish_counts(x);
     publish_counts(y);
 }
@@ -512,7 +543,7 @@ static void expire_entries(struct keyspace *ks, uint32_t index, int64_t now_ms, 
     struct db *db = &ks->dbs[index];
     struct timewheel_node *node;
     if (!db->expires.count) return;
-    while (*budget && (node = timewheel_due(&db->expires, now_ms, budget)))
+    while (*budget && (node = timewheel_due(&db->expires, wheel_ms(now_ms), budget)))
         due->entry(due->arg, index, (struct entry *)(node + 1));
     publish_avg_ttl(db, now_ms);
 }
@@ -523,7 +554,7 @@ static void expire_fields(struct keyspace *ks, uint32_t index, int64_t now_ms, u
     struct db *db = &ks->dbs[index];
     struct timewheel_node *node;
     if (!db->field_expires.count) return;
-    while (*budget && (node = timewheel_due(&db->field_expires, now_ms, budget))) {
+    while (*budget && (node = timewheel_due(&db->field_expires, wheel_ms(now_ms), budget))) {
         uint32_t done = due->fields(due->arg, index, ((struct hash_wheel *)node)->owner, *budget);
         *budget -= MIN(*budget, done);
         ASSERT(done || !*budget);
@@ -546,10 +577,10 @@ int64_t keyspace_next_cron_ms(const struct keyspace *ks)
     int64_t next = INT64_MAX;
     for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
         const struct db *db = &ks->dbs[i];
-        if (db->expires.count) next = MIN(next, timewheel_next_ms(&db->expires));
-        if (db->field_expires.count) next = MIN(next, timewheel_next_ms(&db->field_expires));
+        next = MIN(next, timewheel_next_ms(&db->expires));
+        next = MIN(next, timewheel_next_ms(&db->field_expires));
     }
-    return next;
+    return next && next < INT64_MAX ? next + 1 : next; // the first moment behind it: see wheel_ms
 }
 
 struct counts {

@@ -22,6 +22,10 @@ struct db {
     stat_u64 key_count, expire_count; // published for INFO and DBSIZE from other threads
     stat_u64 avg_ttl_ms;              // mean time to live, published by keyspace_cron
     uint64_t expire_sum_s;            // of all expiry times, in seconds
+    // A snapshot's walk (snapshot.h).
+    uint64_t walk_cursor;
+    uint32_t walk_origin; // which database this was at the cut
+    bool is_walked;
 };
 
 struct keyspace_stats {
@@ -36,6 +40,9 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
+    struct effects *effects;  // of the unit that runs (effect.h); NULL: nobody wants them
+    struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL
+    uint8_t mark;             // of entries that are made now
     struct garbage *garbage;  // what was detached to be freed in slices by keyspace_cron
     // Who wants to know of changes (interest.h).
     struct dict interests;
@@ -94,6 +101,8 @@ struct entry *db_move(struct db *from_db, struct entry *from, uint64_t from_hash
 struct entry *db_copy(const struct entry *from, struct db *to_db, struct slice key, uint64_t hash);
 // Empties a database; its contents go to the garbage, to be freed in slices.
 void db_flush(struct keyspace *ks, struct db *db, int64_t now_ms);
+// A table of entries that stand in no wheel goes to the garbage.
+void keyspace_discard(struct keyspace *ks, struct dict *keys);
 // Frees everything that is garbage now (FLUSHALL SYNC).
 void keyspace_free_garbage(struct keyspace *ks);
 // The two databases change places.
@@ -115,5 +124,6 @@ struct keyspace_due {
 // because of the budget: call again soon.
 bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
                    const struct keyspace_due *due);
-// When keyspace_cron next has work to do: Unix ms, 0 for now, INT64_MAX for never.
+// When keyspace_cron next has work to do: Unix ms, 0 for now, INT64_MAX for never. What has an
+// expiry is due in the millisecond behind it (entry_is_expired).
 int64_t keyspace_next_cron_ms(const struct keyspace *ks);

@@ -28,7 +28,7 @@ struct entry {
     uint32_t key_len : 29;
     uint32_t has_ttl : 1;
     uint32_t is_embedded : 1; // string value follows the key
-    uint32_t spare : 1;
+    uint32_t mark : 1;        // see snapshot.h
     uint32_t type : 4;
     uint32_t encoding : 4; // strings; of other types it stands in `value`
     uint32_t lru : 24;     // seconds of the LRU clock, or LFU counter and minutes
@@ -55,6 +55,12 @@ static inline struct timewheel_node *entry_ttl(const struct entry *e)
 static inline int64_t entry_expire_at(const struct entry *e)
 {
     return e->has_ttl ? entry_ttl(e)->at_ms : EXPIRE_NONE;
+}
+
+// As in Redis an expiry is the last millisecond of life: over once that is over, not when it comes.
+static inline bool entry_is_expired(const struct entry *e, int64_t now_ms)
+{
+    return e->has_ttl && entry_ttl(e)->at_ms < now_ms;
 }
 
 // The bytes of a string entry; integers are printed into `scratch` (NUM_I64_TEXT bytes).

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/ring_backend.h"
+#include "io/ring_file.h"
 
 #define ASSERT_OWNER(ring) ASSERT_SLOW(pthread_equal((ring)->owner, pthread_self()))
 
@@ -41,7 +41,8 @@ struct ring *ring_open(const struct ring_options *options, char *why, size_t why
 
 void ring_close(struct ring *ring)
 {
-    ASSERT(!ring->is_running);
+    ASSERT(!ring->depth);
+    ring->is_closing = true;
     ring->ops->close(ring);
 }
 
@@ -129,14 +130,50 @@ void ring_ready_stop(struct ring *ring, struct ring_ready *ready)
     ring->ops->ready_stop(ring, ready);
 }
 
+void ring_write_start(struct ring *ring, struct ring_file *file)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(file->state == OP_IDLE);
+    file_begin(ring, file, RING_FILE_WRITE);
+    ring->ops->file_start(ring, file);
+}
+
+void ring_sync_start(struct ring *ring, struct ring_file *file)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(file->state == OP_IDLE);
+    file_begin(ring, file, RING_FILE_SYNC);
+    ring->ops->file_start(ring, file);
+}
+
+void ring_allocate_start(struct ring *ring, struct ring_file *file)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(file->state == OP_IDLE);
+    file_begin(ring, file, RING_FILE_ALLOCATE);
+    ring->ops->file_start(ring, file);
+}
+
+int64_t ring_write_now(struct ring *ring, struct ring_file *file)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(file->state == OP_IDLE);
+    file_begin(ring, file, RING_FILE_WRITE);
+    file_perform(file);
+    return file_finish(ring, file);
+}
+
 int ring_run(struct ring *ring, int64_t timeout_us)
 {
-    ASSERT(pthread_equal(ring->owner, pthread_self()) && !ring->is_running);
-    ring->is_running = true;
+    int outer_callbacks = ring->callbacks;
+    ASSERT(pthread_equal(ring->owner, pthread_self()));
+    ASSERT(ring->depth == 0 || (ring->depth == 1 && timeout_us == 0));
+    ring->depth++;
     ring->callbacks = 0;
     int error = ring->ops->run(ring, timeout_us);
-    ring->is_running = false;
-    return error < 0 ? error : ring->callbacks;
+    int callbacks = ring->callbacks;
+    if (--ring->depth) ring->callbacks = outer_callbacks + callbacks;
+    return error < 0 ? error : callbacks;
 }
 
 void ring_wake(struct ring *from, struct ring *target)

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// ring: the one interface to the kernel's sockets. A ring belongs to one thread. Operations are
-// structs embedded in their owner (a connection, a listener); their `done` callbacks run inside
-// ring_run() on the ring's thread, never inside the call that started the operation.
+// ring: the one interface to the kernel's sockets, and to files that are written. A ring belongs to
+// one thread. Operations are structs embedded in their owner (a connection, a listener); their
+// `done` callbacks run inside ring_run() on the ring's thread, never inside the call that started
+// the operation.
 //
 //     ring.c         chooses a backend, answers "may this machine use io_uring"
 //     ring_uring.c   io_uring, on a ladder of what the kernel has (enum ring_level)
 //     ring_poll.c    the same interface on epoll, an engine of full quality
 //     ring_backend.c what both share: the pool of receive buffers, non-blocking reads, queues
+//     ring_file.c    files: in the calling thread, and by a thread of the ring's own (epoll)
 //
 // Only these files know liburing or epoll. Errors are -errno. An operation's struct must stay where
 // it is until its last callback has run.
@@ -41,7 +43,8 @@ struct ring_options {
 // then writes the reason in one line to `why` (else an empty string). NULL: `why` holds the error.
 struct ring *ring_open(const struct ring_options *options, char *why, size_t why_size);
 // On the ring's own thread. What is still started is dropped: no callback runs any more, and
-// buffers that are still held are gone.
+// buffers that are still held are gone. Writes and syncs of files are finished first, also without
+// a callback.
 void ring_close(struct ring *ring);
 
 // "io_uring" or "epoll", for INFO and the log.
@@ -79,6 +82,9 @@ struct ring_recv {
     struct ring_recv *next;
     char *direct_ptr;
     size_t direct_left;
+    // The owner's: while it is set, a ring_run calls nobody for this receive; what came waits in
+    // its order. For owners that have ring_run called while they work on a piece.
+    bool is_held;
 };
 void ring_recv_start(struct ring *ring, struct ring_recv *recv);
 // Pieces may still arrive between this call and the final -ECANCELED. No-op when not started.
@@ -133,11 +139,49 @@ struct ring_ready {
 void ring_ready_start(struct ring *ring, struct ring_ready *ready);
 void ring_ready_stop(struct ring *ring, struct ring_ready *ready);
 
+// Files, ordinary ones on a disk: what takes its time there happens in another thread (the kernel's
+// or the ring's own). One operation at a time per struct; those of several structs, also on one
+// file, are under way at once and end in any order. There is no stopping them. The owner leaves the
+// iov array and what it points to untouched until `done`; the ring may trim a piece of the array
+// meanwhile, and has restored it by then.
+struct ring_file {
+    void (*done)(struct ring_file *file, int64_t result);
+    int fd;
+    int iov_count;
+    struct iovec *iov;
+    uint64_t offset_bytes; // in the file, where iov goes, or the space that is allocated begins
+    uint64_t size_bytes;   // of ring_allocate_start alone
+    size_t written_bytes;  // set by the ring: what of iov is written, also when an error ended it
+    int iov_next;          // from here on the backend's own, zero before the first start
+    int error;
+    uint8_t state;
+    uint8_t kind;
+    struct ring_file *next;
+    struct iovec trimmed;
+};
+// Writes all of iov (short writes are continued). Result: the number of bytes, all of them, or
+// -errno; then the first written_bytes of them are in the file.
+void ring_write_start(struct ring *ring, struct ring_file *file);
+// fdatasync of file->fd: of all writes that had ended when this was started. Result: 0 or -errno.
+// After an error nothing is known of any write since the last sync that succeeded, and a second try
+// that succeeds does not change that: the kernel tells a lost page only once.
+void ring_sync_start(struct ring *ring, struct ring_file *file);
+// Sets aside size_bytes on the disk for what will be written at offset_bytes; the file's own size
+// stays (fallocate with KEEP_SIZE). Result: 0 or -errno (-ENOSPC; -EOPNOTSUPP where the file system
+// cannot: nothing but time is lost). On ext4 a write that needs new blocks while the file is synced
+// waits for the journal, about half as long as the sync lasts; one to allocated space does not. The
+// allocation itself is best started while no sync is under way, for the same reason: writes wait
+// for it.
+void ring_allocate_start(struct ring *ring, struct ring_file *file);
+// ring_write_start in the calling thread: returns the result, no `done`. Microseconds, if the space
+// is allocated or no sync of the file is under way. SIGXFSZ (ulimit -f) must be ignored.
+int64_t ring_write_now(struct ring *ring, struct ring_file *file);
+
 // Submits what was started, waits up to `timeout_us` (0: not at all; -1: without limit) until
 // something completes or a wake arrives, then runs the callbacks of all that has completed (also of
 // what their callbacks completed at once, within a bound). A signal ends the wait early. Returns
-// the number of callbacks run, or -errno. What callbacks start goes out with the next ring_run. Not
-// to be called from a callback.
+// the number of callbacks run, or -errno. What callbacks start goes out with the next ring_run.
+// From a receive's callback it may be called without a wait, once deep, while that receive is held.
 int ring_run(struct ring *ring, int64_t timeout_us);
 
 // Makes `target`'s current or next waiting ring_run return. Callable from any thread; `from` is the

@@ -190,18 +190,31 @@ void backend_ready_end(struct ring *ring, struct ring_ready *ready, int result)
 
 // ---- sending ----
 
-static bool skip_empty(struct ring_send *send)
+void backend_iov_restore(struct iovec *piece, struct iovec *trimmed)
 {
-    while (send->iov_next < send->iov_count && send->iov[send->iov_next].iov_len == 0)
-        send->iov_next++;
-    return send->iov_next == send->iov_count;
+    if (!trimmed->iov_base) return;
+    *piece = *trimmed;
+    trimmed->iov_base = NULL;
 }
 
-static void restore_trimmed(struct ring_send *send)
+bool backend_iov_advance(struct iovec *iov, int count, int *next, struct iovec *trimmed,
+                         size_t bytes)
 {
-    if (!send->trimmed.iov_base) return;
-    send->iov[send->iov_next] = send->trimmed;
-    send->trimmed.iov_base = NULL;
+    while (bytes > 0) {
+        ASSERT(*next < count);
+        struct iovec *piece = &iov[*next];
+        if (bytes < piece->iov_len) {
+            if (!trimmed->iov_base) *trimmed = *piece;
+            piece->iov_base = (char *)piece->iov_base + bytes;
+            piece->iov_len -= bytes;
+            return false;
+        }
+        bytes -= piece->iov_len;
+        backend_iov_restore(piece, trimmed);
+        (*next)++;
+    }
+    while (*next < count && iov[*next].iov_len == 0) (*next)++;
+    return *next == count;
 }
 
 void backend_send_begin(struct ring_send *send)
@@ -214,25 +227,12 @@ void backend_send_begin(struct ring_send *send)
 bool backend_send_advance(struct ring_send *send, size_t bytes)
 {
     send->sent_bytes += bytes;
-    while (bytes > 0) {
-        ASSERT(send->iov_next < send->iov_count);
-        struct iovec *piece = &send->iov[send->iov_next];
-        if (bytes < piece->iov_len) {
-            if (!send->trimmed.iov_base) send->trimmed = *piece;
-            piece->iov_base = (char *)piece->iov_base + bytes;
-            piece->iov_len -= bytes;
-            return false;
-        }
-        bytes -= piece->iov_len;
-        restore_trimmed(send);
-        send->iov_next++;
-    }
-    return skip_empty(send);
+    return backend_iov_advance(send->iov, send->iov_count, &send->iov_next, &send->trimmed, bytes);
 }
 
 void backend_send_end(struct ring *ring, struct ring_send *send, int error)
 {
-    restore_trimmed(send);
+    backend_iov_restore(&send->iov[send->iov_next], &send->trimmed);
     send->state = OP_IDLE;
     ring->callbacks++;
     send->done(send, error < 0 ? error : (int)MIN(send->sent_bytes, (size_t)INT_MAX));
@@ -297,7 +297,10 @@ static void run_finished(struct ring *ring)
     ring->ready_finished.first = NULL;
     while (recv) {
         struct ring_recv *next = recv->next;
-        backend_recv_end(ring, recv, recv->error);
+        if (UNLIKELY(recv->is_held))
+            QUEUE_PUSH(&ring->recv_finished, recv);
+        else
+            backend_recv_end(ring, recv, recv->error);
         recv = next;
     }
     while (accept) {

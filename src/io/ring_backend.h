@@ -61,6 +61,7 @@ struct ring_ops {
     void (*accept_arm)(struct ring *ring, struct ring_accept *accept); // again, after a pause
     void (*ready_start)(struct ring *ring, struct ring_ready *ready);
     void (*ready_stop)(struct ring *ring, struct ring_ready *ready);
+    void (*file_start)(struct ring *ring, struct ring_file *file);
     void (*buf_return)(struct ring *ring, struct ring_buf *buf);
     int (*run)(struct ring *ring, int64_t timeout_us);
     void (*wake)(struct ring *from, struct ring *target);
@@ -73,9 +74,11 @@ struct ring {
     enum ring_level level;
     int event_fd; // written to wake the ring
     pthread_t owner;
-    bool is_running; // inside ring_run
+    uint8_t depth;   // ring_runs on the stack: one within the callback of another is the second
     bool is_woken;   // by its own thread: the next wait returns at once
+    bool is_closing; // inside ring_close: no callbacks
     int callbacks;   // run in this ring_run
+    int file_count;  // operations of files under way
 
     // Receive buffers: bufs[i] is buf_bytes at memory + i * buf_bytes. lent_count of them are with
     // the owners of receives; of the others, `spare` is a stack (where the kernel does not keep
@@ -134,6 +137,13 @@ void backend_send_begin(struct ring_send *send);
 // Accounts for bytes gone. True: nothing is left.
 bool backend_send_advance(struct ring_send *send, size_t bytes);
 void backend_send_end(struct ring *ring, struct ring_send *send, int error);
+
+// Accounts for `bytes` of iov[*next] and what follows it gone, sent or written. A piece of which a
+// part is left is trimmed, and `trimmed` (iov_base is NULL while none is) remembers what it was.
+// True: nothing is left.
+bool backend_iov_advance(struct iovec *iov, int count, int *next, struct iovec *trimmed,
+                         size_t bytes);
+void backend_iov_restore(struct iovec *piece, struct iovec *trimmed);
 
 // Queues: an operation that the kernel does not know (any more).
 void backend_recv_starve(struct ring *ring, struct ring_recv *recv);

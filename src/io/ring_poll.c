@@ -25,10 +25,11 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "io/ring_backend.h"
+#include "io/ring_file.h"
 
 enum {
     EVENTS_MAX = 256,   // taken from epoll in one ring_run; the kernel hands out the rest next time
+    EVENTS_INNER = 32,  // likewise, in one within the callback of another
     SEND_CALLS_MAX = 4, // for one send in one go: a giant reply must not starve the others
     SEND_PIECES_MAX = 1024, // UIO_MAXIOV, the kernel's limit
 };
@@ -51,6 +52,8 @@ struct poll_ring {
     uint32_t slot_count;
     struct slot *slots;
     QUEUE(ring_send) sends; // started, to be tried
+    struct file_thread writes;
+    struct file_thread syncs; // and what else is done with files
     struct epoll_event events[EVENTS_MAX];
 };
 
@@ -289,6 +292,21 @@ static void ready_readable(struct poll_ring *p, struct ring_ready *ready, uint32
     backend_ready_end(&p->base, ready, (int)(events & 0xffff)); // EPOLL* are poll's own bits
 }
 
+// ---- files ----
+
+static void poll_file_start(struct ring *ring, struct ring_file *file)
+{
+    struct poll_ring *p = poll_of(ring);
+    file_thread_add(file->kind == RING_FILE_WRITE ? &p->writes : &p->syncs, file);
+}
+
+static void collect_files(struct poll_ring *p)
+{
+    if (p->base.file_count == 0) return;
+    file_thread_collect(&p->writes);
+    file_thread_collect(&p->syncs);
+}
+
 // ---- running ----
 
 static void run_event(struct poll_ring *p, const struct epoll_event *event)
@@ -296,33 +314,48 @@ static void run_event(struct poll_ring *p, const struct epoll_event *event)
     int fd = (int)(uint32_t)event->data.u64;
     uint16_t generation = (uint16_t)(event->data.u64 >> 32);
     uint32_t failed = event->events & (EPOLLERR | EPOLLHUP);
-    if (fd == p->base.event_fd) return;
+    if (fd == p->base.event_fd) {
+        collect_files(p);
+        return;
+    }
     if (p->slots[fd].send && (failed || (event->events & EPOLLOUT)))
         send_writable(p, p->slots[fd].send);
     // The callback may have changed everything, the table's address included.
     struct slot *slot = &p->slots[fd];
     if (slot->generation != generation || !(failed || (event->events & EPOLLIN))) return;
     switch (slot->kind) {
-    case INPUT_RECV: recv_readable(p, slot->input); break;
+    case INPUT_RECV:
+        // One that is held stays readable, and is reported again.
+        if (!((struct ring_recv *)slot->input)->is_held) recv_readable(p, slot->input);
+        break;
     case INPUT_ACCEPT: accept_readable(p, slot->input); break;
     case INPUT_READY: ready_readable(p, slot->input, event->events); break;
     default: break;
     }
 }
 
-static int wait_events(struct poll_ring *p, int64_t timeout_us)
+static int wait_events(struct poll_ring *p, struct epoll_event *events, int max, int64_t timeout_us)
 {
     int n;
     if (timeout_us > 0 && p->has_pwait2) {
         struct timespec t = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
-        n = epoll_pwait2(p->epoll_fd, p->events, EVENTS_MAX, &t, NULL);
+        n = epoll_pwait2(p->epoll_fd, events, max, &t, NULL);
         if (n >= 0 || errno != ENOSYS) return n < 0 ? -errno : n;
         p->has_pwait2 = false;
     }
     int timeout_ms = (int)timeout_us;
     if (timeout_us > 0) timeout_ms = (int)MIN((timeout_us + 999) / 1000, INT_MAX);
-    n = epoll_wait(p->epoll_fd, p->events, EVENTS_MAX, timeout_ms);
+    n = epoll_wait(p->epoll_fd, events, max, timeout_ms);
     return n < 0 ? -errno : n;
+}
+
+// Within a callback: p->events are still being gone through.
+static int run_inner(struct poll_ring *p)
+{
+    struct epoll_event events[EVENTS_INNER];
+    int n = wait_events(p, events, EVENTS_INNER, 0);
+    for (int i = 0; i < n; i++) run_event(p, &events[i]);
+    return n < 0 && n != -EINTR ? n : 0;
 }
 
 // Sends are done and the caller must hear of it: asking epoll as well, without waiting, pays where
@@ -339,9 +372,10 @@ static int poll_run(struct ring *ring, int64_t timeout_us)
     struct poll_ring *p = poll_of(ring);
     if (UNLIKELY(backend_has_queued(ring))) backend_run_queued(ring);
     run_sends(p);
+    if (UNLIKELY(ring->depth > 1)) return run_inner(p);
     if (is_look_worthless(p)) return 0;
     timeout_us = backend_clip_timeout(ring, p->sends.first ? 0 : timeout_us);
-    int n = p->last_count = wait_events(p, timeout_us);
+    int n = p->last_count = wait_events(p, p->events, EVENTS_MAX, timeout_us);
     if (n < 0) return n == -EINTR ? 0 : n;
     for (int i = 0; i < n; i++) run_event(p, &p->events[i]);
     return 0;
@@ -364,6 +398,9 @@ static void poll_wake(struct ring *from, struct ring *target)
 static void poll_close(struct ring *ring)
 {
     struct poll_ring *p = poll_of(ring);
+    file_thread_destroy(&p->writes);
+    file_thread_destroy(&p->syncs);
+    ASSERT(ring->file_count == 0);
     if (p->epoll_fd >= 0) close(p->epoll_fd);
     mem_free(p->slots);
     backend_destroy(ring);
@@ -382,6 +419,7 @@ static const struct ring_ops poll_ops = {
     .accept_arm = poll_accept_arm,
     .ready_start = poll_ready_start,
     .ready_stop = poll_ready_stop,
+    .file_start = poll_file_start,
     .buf_return = backend_buf_return,
     .run = poll_run,
     .wake = poll_wake,
@@ -391,6 +429,8 @@ struct ring *ring_poll_open(const struct ring_options *options, int *error, cons
 {
     struct poll_ring *p = mem_calloc(sizeof *p);
     backend_init(&p->base, &poll_ops, options);
+    file_thread_init(&p->writes, &p->base);
+    file_thread_init(&p->syncs, &p->base);
     p->has_pwait2 = true;
     p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     p->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

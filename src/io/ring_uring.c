@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/ring_file.h"
 
 enum {
     SEND_BYTES_MAX = 1 << 30, // sqe->len has 32 bits, and a transfer ends below 2 GiB anyhow
@@ -86,7 +87,8 @@ static void backlog_fill(struct uring *u)
             u->backlog = mem_realloc(u->backlog, u->backlog_cap * sizeof *u->backlog);
         }
         const struct io_uring_cqe *cqe = &u->io.cq.cqes[u->cq_head++ & u->io.cq.ring_mask];
-        u->backlog[u->backlog_end++] = (struct completion){cqe->user_data, cqe->res, cqe->flags};
+        u->backlog[u->backlog_end++] =
+            (struct completion){cqe->user_data, cqe->res, cqe->flags, NULL};
     }
     u->cq_tail = tail;
     // Release: the entries have been read before the kernel may overwrite them.
@@ -146,6 +148,10 @@ static void uring_buf_return(struct ring *ring, struct ring_buf *buf)
     struct uring *u = uring_of(ring);
     if (!u->buf_ring) {
         backend_buf_return(ring, buf);
+        return;
+    }
+    if (UNLIKELY(buf < ring->bufs || buf >= ring->bufs + ring->buf_count)) {
+        mem_free(buf); // a copy
         return;
     }
     ASSERT(ring->lent_count > 0);
@@ -271,22 +277,72 @@ static void on_recv_polled(struct uring *u, struct ring_recv *recv, int result)
         recv_ended(u, recv, result);
 }
 
-static void on_recv(struct uring *u, struct ring_recv *recv, int result, unsigned flags)
+static struct ring_buf *take_buffer(struct uring *u, int result, unsigned flags)
+{
+    struct ring_buf *buf = &u->base.bufs[flags >> IORING_CQE_BUFFER_SHIFT];
+    u->base.lent_count++;
+    if (result > 0)
+        backend_buf_expose(buf);
+    else
+        uring_buf_return(&u->base, buf);
+    return buf;
+}
+
+// A completion of a receive that is held: its owner is at work on a piece, further up the stack.
+// Its request ends for now: more of it would only have to be copied.
+static void hold_back(struct uring *u, struct ring_recv *recv, struct completion c)
+{
+    if (c.flags & IORING_CQE_F_BUFFER) {
+        struct ring_buf *buf = take_buffer(u, c.result, c.flags);
+        c.flags &= ~IORING_CQE_F_BUFFER;
+        if (c.result > 0) {
+            c.copy = mem_alloc(sizeof *c.copy + (size_t)c.result);
+            *c.copy = (struct ring_buf){(char *)(c.copy + 1), (uint32_t)c.result, 0};
+            memcpy(c.copy->data, buf->data, (size_t)c.result);
+            uring_buf_return(&u->base, buf);
+        }
+    }
+    if (u->held_count == u->held_cap) {
+        u->held_cap = MAX(u->held_cap * 2, 64u);
+        u->held = mem_realloc(u->held, u->held_cap * sizeof *u->held);
+    }
+    u->held[u->held_count++] = c;
+    if (!(c.flags & IORING_CQE_F_MORE) || (recv->flags & (OP_CANCELING | OP_STOPPING))) return;
+    submit_cancel(u, recv, TAG_RECV);
+    recv->flags |= OP_CANCELING;
+}
+
+// They come before everything that is in the backlog or in the queue.
+static void put_back_held(struct uring *u)
+{
+    unsigned left = u->backlog_end - u->backlog_next;
+    if (LIKELY(!u->held_count)) return;
+    if (u->held_count + left > u->backlog_cap) {
+        u->backlog_cap = u->held_count + left;
+        u->backlog = mem_realloc(u->backlog, u->backlog_cap * sizeof *u->backlog);
+    }
+    memmove(u->backlog + u->held_count, u->backlog + u->backlog_next, left * sizeof *u->backlog);
+    memcpy(u->backlog, u->held, u->held_count * sizeof *u->held);
+    u->backlog_next = 0;
+    u->backlog_end = u->held_count + left;
+    u->held_count = 0;
+}
+
+static void on_recv(struct uring *u, struct ring_recv *recv, const struct completion *c)
 {
     struct ring *ring = &u->base;
-    struct ring_buf *buf = NULL;
+    struct ring_buf *buf = c->copy;
+    unsigned flags = c->flags;
+    int result = c->result;
+    if (UNLIKELY(recv->is_held)) {
+        hold_back(u, recv, *c);
+        return;
+    }
     if (UNLIKELY(recv->state == URING_POLL)) {
         on_recv_polled(u, recv, result);
         return;
     }
-    if (LIKELY(flags & IORING_CQE_F_BUFFER)) {
-        buf = &ring->bufs[flags >> IORING_CQE_BUFFER_SHIFT];
-        ring->lent_count++;
-        if (result > 0)
-            backend_buf_expose(buf);
-        else
-            uring_buf_return(ring, buf);
-    }
+    if (LIKELY(flags & IORING_CQE_F_BUFFER)) buf = take_buffer(u, result, flags);
     bool has_more = flags & IORING_CQE_F_MORE;
     if (!has_more) recv->state = OP_RUNNING;
     if (LIKELY(result > 0)) backend_deliver(ring, recv, result, buf);
@@ -426,6 +482,45 @@ static void uring_ready_stop(struct ring *ring, struct ring_ready *ready)
     if (ready->state == OP_ARMED) submit_cancel(uring_of(ring), ready, TAG_READY);
 }
 
+// ---- files ----
+
+// The kernel (looked at up to 6.18) hands syncs and, on ext4, buffered writes to threads of its own
+// (io-wq), the writes of one file to one thread at a time.
+static void file_arm(struct uring *u, struct ring_file *file)
+{
+    struct io_uring_sqe *sqe = uring_sqe_get(u);
+    int count = file_pieces(file);
+    if (file->kind == RING_FILE_SYNC)
+        io_uring_prep_fsync(sqe, file->fd, IORING_FSYNC_DATASYNC);
+    else if (file->kind == RING_FILE_ALLOCATE)
+        io_uring_prep_fallocate(sqe, file->fd, FALLOC_FL_KEEP_SIZE, (off_t)file->offset_bytes,
+                                (off_t)file->size_bytes);
+    else if (count > 0)
+        io_uring_prep_writev(sqe, file->fd, &file->iov[file->iov_next], (unsigned)count,
+                             file_offset(file));
+    else
+        io_uring_prep_nop(sqe); // nothing to write, but the callback is due
+    sqe->user_data = user_data(file, TAG_FILE);
+}
+
+static void uring_file_start(struct ring *ring, struct ring_file *file)
+{
+    file_arm(uring_of(ring), file);
+}
+
+static void on_file(struct uring *u, struct ring_file *file, int result)
+{
+    // Nobody cancels a file's request, and a disk never says "not yet": the kernel had no thread
+    // for it. Slow, but done.
+    if (UNLIKELY(result == -ECANCELED || result == -EAGAIN)) {
+        file_perform(file);
+        file_end(&u->base, file);
+    } else if (LIKELY(file_advance(file, result)))
+        file_end(&u->base, file);
+    else
+        file_arm(u, file);
+}
+
 // ---- waking ----
 
 static void uring_wake(struct ring *from, struct ring *target)
@@ -450,15 +545,17 @@ static void on_msg_failed(struct ring *target, int result)
 
 // ---- running ----
 
-static void run_completion(struct uring *u, uint64_t data, int result, unsigned flags)
+static void run_completion(struct uring *u, const struct completion *c)
 {
-    void *op = (void *)(uintptr_t)(data & ~(uint64_t)TAG_MASK);
-    switch ((enum tag)(data & TAG_MASK)) {
-    case TAG_RECV: on_recv(u, op, result, flags); break;
+    void *op = (void *)(uintptr_t)(c->user_data & ~(uint64_t)TAG_MASK);
+    int result = c->result;
+    switch ((enum tag)(c->user_data & TAG_MASK)) {
+    case TAG_RECV: on_recv(u, op, c); break;
     case TAG_SEND: on_send(u, op, result); break;
-    case TAG_ACCEPT: on_accept(u, op, result, flags); break;
+    case TAG_ACCEPT: on_accept(u, op, result, c->flags); break;
     case TAG_READY: backend_ready_end(&u->base, op, result); break;
     case TAG_EVENTFD: uring_watch_eventfd(u); break;
+    case TAG_FILE: on_file(u, op, result); break;
     case TAG_MSG: on_msg_failed(op, result); break;
     case TAG_NONE: break; // a cancellation's own answer, or a wake
     }
@@ -481,7 +578,7 @@ static bool completion_next(struct uring *u, struct completion *c)
         if (u->cq_head == u->cq_tail) return false;
     }
     const struct io_uring_cqe *cqe = &u->io.cq.cqes[u->cq_head++ & u->io.cq.ring_mask];
-    *c = (struct completion){cqe->user_data, cqe->res, cqe->flags};
+    *c = (struct completion){cqe->user_data, cqe->res, cqe->flags, NULL};
     return true;
 }
 
@@ -490,8 +587,9 @@ static void run_completions(struct uring *u)
     struct completion c;
     // Bounded: callbacks' own completions may pile up as fast as we take them.
     for (unsigned left = u->io.cq.ring_entries; left > 0 && completion_next(u, &c); left--)
-        run_completion(u, c.user_data, c.result, c.flags);
+        run_completion(u, &c);
     __atomic_store_n(u->io.cq.khead, u->cq_head, __ATOMIC_RELEASE); // as in completion_next
+    put_back_held(u);
 }
 
 static bool has_completions(const struct uring *u)
@@ -535,6 +633,37 @@ static int uring_run(struct ring *ring, int64_t timeout_us)
     return rc;
 }
 
+// What they point to may be gone by now.
+static void drop_unsubmitted(struct uring *u)
+{
+    struct io_uring_sq *sq = &u->io.sq;
+    // Relaxed: the kernel moves the head only within our own io_uring_enter.
+    unsigned head = __atomic_load_n(sq->khead, __ATOMIC_RELAXED);
+    for (unsigned i = head; i != sq->sqe_tail; i++) {
+        struct io_uring_sqe *sqe = &sq->sqes[i & sq->ring_mask];
+        if ((sqe->user_data & TAG_MASK) == TAG_FILE) continue;
+        io_uring_prep_nop(sqe);
+        sqe->user_data = TAG_NONE;
+    }
+}
+
+void uring_finish_files(struct uring *u)
+{
+    struct completion c;
+    if (u->base.file_count == 0) return;
+    drop_unsubmitted(u);
+    while (u->base.file_count > 0) {
+        bool must_wait = !has_completions(u);
+        int rc = enter(u, sq_publish(u), must_wait, IORING_ENTER_GETEVENTS, 0);
+        ASSERT(rc >= 0 || rc == -EINTR || rc == -EBUSY || rc == -EAGAIN);
+        while (completion_next(u, &c)) {
+            mem_free(c.copy); // of a piece that nobody will hear of
+            if ((c.user_data & TAG_MASK) == TAG_FILE)
+                on_file(u, (void *)(uintptr_t)(c.user_data & ~(uint64_t)TAG_MASK), c.result);
+        }
+    }
+}
+
 const struct ring_ops uring_ops = {
     .name = "io_uring",
     .close = uring_close,
@@ -548,6 +677,7 @@ const struct ring_ops uring_ops = {
     .accept_arm = uring_accept_arm,
     .ready_start = uring_ready_start,
     .ready_stop = uring_ready_stop,
+    .file_start = uring_file_start,
     .buf_return = uring_buf_return,
     .run = uring_run,
     .wake = uring_wake,

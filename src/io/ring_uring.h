@@ -8,7 +8,7 @@
 #include "io/ring_backend.h"
 
 // What a completion belongs to: the low bits of user_data, the rest is the operation's address.
-enum tag { TAG_NONE, TAG_RECV, TAG_SEND, TAG_ACCEPT, TAG_READY, TAG_EVENTFD, TAG_MSG };
+enum tag { TAG_NONE, TAG_RECV, TAG_SEND, TAG_ACCEPT, TAG_READY, TAG_EVENTFD, TAG_MSG, TAG_FILE };
 #define TAG_MASK 7u
 
 enum uring_state {
@@ -22,6 +22,7 @@ struct completion {
     uint64_t user_data;
     int result;
     unsigned flags;
+    struct ring_buf *copy; // of the piece, if its buffer was given back meanwhile; owned
 };
 
 // Owned by its thread. Other threads read io.ring_fd and has_msg_ring, which never change.
@@ -47,6 +48,13 @@ struct uring {
     unsigned backlog_end;
     unsigned backlog_cap;
 
+    // Completions of receives that are held (ring_recv.is_held), put aside by the ring_run that met
+    // them; at its end they stand at the head of the backlog. Their pieces are copied: what a held
+    // receive gets must not take the buffers away from all others.
+    struct completion *held;
+    unsigned held_count;
+    unsigned held_cap;
+
     uint64_t wake_count; // what reading the eventfd stores
 };
 
@@ -61,4 +69,7 @@ extern const struct ring_ops uring_ops;
 struct io_uring_sqe *uring_sqe_get(struct uring *u);
 // Asks to be told when somebody writes the ring's eventfd.
 void uring_watch_eventfd(struct uring *u);
+// Waits for the operations of files that are under way, and ends them without their callbacks. All
+// other requests that were not submitted yet never will be.
+void uring_finish_files(struct uring *u);
 void uring_close(struct ring *ring);

@@ -43,7 +43,8 @@ static unsigned setup_flags(enum ring_level level)
 static bool probe_lists(struct io_uring_probe *probe, enum ring_level level)
 {
     static const int plain[] = {IORING_OP_NOP,     IORING_OP_POLL_ADD, IORING_OP_READ,
-                                IORING_OP_SENDMSG, IORING_OP_SEND,     IORING_OP_ASYNC_CANCEL};
+                                IORING_OP_SENDMSG, IORING_OP_SEND,     IORING_OP_ASYNC_CANCEL,
+                                IORING_OP_WRITEV,  IORING_OP_FSYNC,    IORING_OP_FALLOCATE};
     static const int multishot[] = {IORING_OP_RECV, IORING_OP_ACCEPT};
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
         if (!io_uring_opcode_supported(probe, plain[i])) return false;
@@ -154,6 +155,7 @@ void uring_close(struct ring *ring)
     struct io_uring_sync_cancel_reg cancel = {
         .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = {.tv_sec = 1}};
     if (u->io.ring_fd >= 0) {
+        uring_finish_files(u);
         // The kernel must not write to our buffers after they are freed. (Before 6.0: EINVAL, and
         // the requests end with the ring's descriptor.)
         if (ring->level >= RING_LEVEL_MULTISHOT) io_uring_register_sync_cancel(&u->io, &cancel);
@@ -162,7 +164,9 @@ void uring_close(struct ring *ring)
             io_uring_register((unsigned)u->io.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
         close_kernel_ring(u);
     }
+    for (unsigned i = u->backlog_next; i < u->backlog_end; i++) mem_free(u->backlog[i].copy);
     mem_free(u->backlog);
+    mem_free(u->held);
     mem_free(u->msgs);
     backend_destroy(ring);
     mem_free(u);

@@ -60,6 +60,18 @@ void running_end(struct running *r)
     r->ctx = NULL;
 }
 
+static bool leave_clean(struct running *r, uint32_t to)
+{
+    uint32_t clean = RUN_CLEAN;
+    return atomic_compare_exchange_strong(&r->state, &clean, to);
+}
+
+static void stop_if_asked(struct running *r, enum host_patience patience)
+{
+    if (patience == HOST_STOPS) leave_clean(r, RUN_KILLED);
+    if (patience == HOST_STOPS_AT_ONCE) atomic_store(&r->state, RUN_KILLED);
+}
+
 // The script has been running for too long: others are told so now and then.
 static void be_slow(struct running *r, int64_t now_us)
 {
@@ -67,13 +79,13 @@ static void be_slow(struct running *r, int64_t now_us)
     if (!r->is_slow) {
         log_write(LOG_WARNING,
                   "Slow script detected: still in execution after %lld milliseconds. "
-                  "You can try killing the script using the %s command.",
+                  "You can try killing the script using the %s command. Script name is: %s.",
                   (long long)(now_us - r->begin_us) / 1000,
-                  r->is_function ? "FUNCTION KILL" : "SCRIPT KILL");
+                  r->is_function ? "FUNCTION KILL" : "SCRIPT KILL", r->name);
         publish(r);
     }
     if (now_us - r->busy_us < BUSY_INTERVAL_US) return;
-    if (host && host->busy) host->busy(r->ctx);
+    if (host && host->busy) stop_if_asked(r, host->busy(r->ctx));
     r->busy_us = clock_mono_us();
 }
 
@@ -90,12 +102,6 @@ bool running_look(struct running *r)
     return !running_is_killed(r);
 }
 
-static bool leave_clean(struct running *r, uint32_t to)
-{
-    uint32_t clean = RUN_CLEAN;
-    return atomic_compare_exchange_strong(&r->state, &clean, to);
-}
-
 bool running_may_write(struct running *r)
 {
     return leave_clean(r, RUN_DIRTY) ||
@@ -106,11 +112,15 @@ bool running_may_write(struct running *r)
 
 static enum kill_result kill_one(struct running *r, bool is_function)
 {
+    if (atomic_load(&r->state) == RUN_DIRTY) return KILL_DIRTY;
     if (r->is_function != is_function) return is_function ? KILL_IS_SCRIPT : KILL_IS_FUNCTION;
     if (!leave_clean(r, RUN_KILLED) && atomic_load(&r->state) == RUN_DIRTY) return KILL_DIRTY;
+    log_write(LOG_NOTICE, "Lua script killed by user with %s.",
+              is_function ? "FUNCTION KILL" : "SCRIPT KILL");
     return KILL_DONE;
 }
 
+// Done if any was killed.
 enum kill_result running_kill(struct slow_list *list, bool is_function)
 {
     enum kill_result result = KILL_NONE;
@@ -121,6 +131,15 @@ enum kill_result running_kill(struct slow_list *list, bool is_function)
     }
     pthread_mutex_unlock(&list->mutex);
     return result;
+}
+
+enum slow_kind running_slow_kind(struct slow_list *list)
+{
+    pthread_mutex_lock(&list->mutex);
+    const struct running *r = list->first;
+    enum slow_kind kind = !r ? SLOW_NONE : r->is_function ? SLOW_FUNCTION : SLOW_SCRIPT;
+    pthread_mutex_unlock(&list->mutex);
+    return kind;
 }
 
 bool running_show(struct slow_list *list, void (*visit)(const struct slow_view *view, void *arg),

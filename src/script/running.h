@@ -12,7 +12,8 @@
 // the script calls. Once it runs for longer than busy-reply-threshold it is *slow*: it is published
 // (who runs what since when), everybody else is answered -BUSY (engine->busy_scripts,
 // host->busy), and SCRIPT KILL may end it. What is not slow is left alone: on one thread SCRIPT
-// KILL could not have come between, either.
+// KILL could not have come between, either. A server that stops without saving ends dirty ones,
+// too.
 //
 // Owned by the shard's thread, but for `state` and what `slow` guards.
 #pragma once
@@ -63,6 +64,10 @@ static inline bool running_is_killed(const struct running *r)
 enum kill_result { KILL_DONE, KILL_NONE, KILL_DIRTY, KILL_IS_SCRIPT, KILL_IS_FUNCTION };
 // Kills the slow scripts (is_function: functions). Any thread.
 enum kill_result running_kill(struct slow_list *list, bool is_function);
+
+enum slow_kind { SLOW_NONE, SLOW_SCRIPT, SLOW_FUNCTION };
+// What everybody else is told about. Any thread.
+enum slow_kind running_slow_kind(struct slow_list *list);
 
 // A slow script, while its list is locked.
 struct slow_view {

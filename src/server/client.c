@@ -80,6 +80,7 @@ static void start_receiving(struct client *c)
 void client_adopt(struct worker *w, struct client *c)
 {
     worker_link(w, c);
+    c->log_seq = 0; // of another shard's log
     if (!c->session.created_ms) { // new, not moved
         const struct settings *settings = shard_settings(&w->shard);
         c->session.created_ms = c->session.active_ms = shard_now_ms(&w->shard);
@@ -141,7 +142,8 @@ void client_kill(struct client *c)
         atomic_fetch_sub_explicit(&c->worker->shard.engine->monitors, 1, memory_order_relaxed);
     }
     blocked_cancel(c, WAITER_TIMED_OUT);
-    if (!c->ops) leave_shards(c); // else when they are done: one may be a SUBSCRIBE
+    // Else when they are done: one may be a SUBSCRIBE; or this one's transaction is run just now.
+    if (!c->ops && !c->recv.is_held) leave_shards(c);
     worker_unlink(c);
     // Relaxed: a count for maxclients and INFO.
     atomic_fetch_sub_explicit(&c->worker->server->client_count, 1, memory_order_relaxed);
@@ -162,6 +164,10 @@ static bool is_quiet(const struct client *c)
 
 void client_settle(struct client *c)
 {
+    if (UNLIKELY(c->recv.is_held)) {
+        output_mark_dirty(c); // when it is not any more
+        return;
+    }
     if (c->is_dead) {
         if (!c->ops) leave_shards(c);
         if (!c->is_receiving && !c->is_sending && !c->ops && !c->is_dirty) client_discard(c);
@@ -293,6 +299,7 @@ static void finish_input(struct client *c)
 void client_resume(struct client *c)
 {
     c->is_stalled = false;
+    if (UNLIKELY(c->recv.is_held)) return; // it is going on
     if (!c->is_paused && !c->is_dead) consume_query(c);
     if (c->is_dead) return;
     check_back_pressure(c);

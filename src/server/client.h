@@ -4,6 +4,8 @@
 // sent. It lives on one shard (its home), whose thread alone touches it, and moves to another only
 // when it is quiet.
 //
+// Its recv is held (ring_recv.is_held) while input.c is at work on it: see busy.h.
+//
 //   recv -> [query] -> calls -> executed in place, or operations -> reply -> send
 //
 // client.c      birth, receiving, death, moving
@@ -56,8 +58,11 @@ struct client {
     struct reply reply;
     struct reply_chunk *sending; // chunks of the send under way
     struct ring_send send;
+    uint64_t log_seq; // what it wrote in place stands below this in its home's log
+    struct held held; // `sending` waits until that is safe
     struct iovec iov[CLIENT_IOV], *many_iov;
     size_t sending_bytes;
+    size_t last_bytes; // of the latest send's beginning: how much is likely to come this time
     int64_t over_soft_since_ms; // output above the soft limit; 0: it is not
 
     // Hand-over: how many keyed commands in a row went to one other shard.
@@ -70,9 +75,9 @@ struct client {
     bool is_dead;       // being torn down; freed when nothing is under way
     bool is_over_limit; // does not read what is pushed to it: gets no more, the flush kills it
     bool is_stopping_recv;
-    bool is_executing;     // in place, at this moment
-    bool has_eof;          // the peer has finished sending
-    bool had_keyed;        // a keyed command came already
+    bool is_executing; // in place, at this moment
+    bool has_eof;      // the peer has finished sending
+    bool had_keyed;    // a keyed command came already
     uint64_t in_bytes, out_bytes;
 };
 
@@ -123,5 +128,9 @@ void output_init(struct client *c);
 // Checks the output buffer limits; kills the client that is beyond them.
 void output_check_limits(struct client *c, int64_t now_ms);
 size_t output_bytes(const struct client *c);
-// A chunk of SMALL_CHUNK_BYTES, for a push to a connection that has nothing else to say.
-struct reply_chunk *output_small_chunk(struct worker *w);
+// Gives a reply one of the worker's spare chunks, if there is one, for when it needs a new one.
+void output_lend_chunk(struct worker *w, struct reply *r);
+// Room for `bytes` more of a push: a small chunk for a connection that is not told much in a turn.
+char *output_reserve_push(struct client *c, struct reply *r, size_t bytes);
+// Now and then: frees spare chunks that were not needed since the last time.
+void output_trim(struct worker *w);

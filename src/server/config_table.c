@@ -119,8 +119,6 @@ static const struct choice error_behaviours[] = {
 static const struct choice tls_auths[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {0}};
 
 #define IMMUTABLE  .flags = DIR_IMMUTABLE
-#define LATER_LOG  "the append-only log does not work yet: what is in memory is lost at a stop"
-#define LATER_SAVE "snapshots do not work yet: what is in memory is lost at a stop"
 
 const struct directive config_table[] = {
     // --- network ---
@@ -254,13 +252,13 @@ const struct directive config_table[] = {
     ENUM("sanitize-dump-payload", sanitize_dump_payload, sanitizings),
 
     // --- durability ---
-    SPECIAL("save", special_save, .flags = DIR_MULTI, .remark = LATER_SAVE),
+    SPECIAL("save", special_save, .flags = DIR_MULTI),
     STRING("dbfilename", dbfilename, .flags = DIR_PROTECTED | DIR_FILENAME),
     BOOL("rdbcompression", rdbcompression),
     BOOL("rdbchecksum", rdbchecksum, IMMUTABLE),
     BOOL("rdb-del-sync-files", rdb_del_sync_files),
     BOOL("stop-writes-on-bgsave-error", stop_writes_on_bgsave_error),
-    BOOL("appendonly", appendonly, .remark = LATER_LOG),
+    BOOL("appendonly", appendonly),
     STRING("appendfilename", appendfilename, .flags = DIR_IMMUTABLE | DIR_FILENAME | DIR_NO_EMPTY),
     STRING("appenddirname", appenddirname, .flags = DIR_IMMUTABLE | DIR_FILENAME | DIR_NO_EMPTY),
     ENUM("appendfsync", appendfsync, fsync_policies),

@@ -17,6 +17,7 @@
 #include "server/invalidate.h"
 #include "server/server.h"
 #include "shard/execute.h"
+#include "shard/logging.h"
 #include "shard/merge.h"
 
 #define HANDOVER_STREAK 32 // commands in a row for one other shard that move a connection there
@@ -41,22 +42,20 @@ static struct ctx client_ctx(struct client *c, struct reply *reply)
 
 // --- in place ------------------------------------------------------------------------------------
 
-static void lend_chunk(struct worker *w, struct reply *r)
-{
-    if (r->spare || !w->chunks) return;
-    r->spare = w->chunks;
-    w->chunks = r->spare->next;
-    w->chunk_count--;
-    r->spare->next = NULL;
-}
-
 // What came for the connection while its command was run stands behind the reply.
-static void end_executing(struct client *c)
+static void end_executing(struct client *c, struct reply *reply)
 {
     c->is_executing = false;
     if (LIKELY(!c->pushes)) return;
-    reply_splice(&c->reply, c->pushes);
+    reply_splice(reply, c->pushes);
     push_discard(c);
+}
+
+// `logged`: logging_end before it was executed.
+static void note_logged(struct client *c, uint64_t logged)
+{
+    uint64_t end = logging_end(&c->worker->shard);
+    if (UNLIKELY(end != logged)) c->log_seq = end;
 }
 
 static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flags)
@@ -68,22 +67,41 @@ static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flag
     bool is_read = is_session ? s->reply_mode == REPLY_ON : session_step_reply(s);
     const struct command *cmd = calls[0].piece.cmd;
     if (UNLIKELY(cmd && cmd->conclude)) is_read |= (cmd->flags & CMD_PUBSUB) != 0;
-    lend_chunk(w, &c->reply);
-    struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
+    output_lend_chunk(w, &c->reply);
+    struct reply *unread = &w->space->unread;
+    struct ctx ctx = client_ctx(c, is_read ? &c->reply : unread);
     ctx.flags |= ctx_flags | (is_session ? CTX_NOTE_LATER : 0);
+    uint64_t logged = logging_end(&w->shard);
     c->is_executing = true;
     shard_execute(&w->shard, &ctx, &calls[0].piece, false);
-    end_executing(c);
+    end_executing(c, &c->reply);
+    note_logged(c, logged);
     if (is_session) { // CONFIG SET is itself judged by what it set
         ctx.settings = shard_settings(&w->shard);
         engine_note_slow(&ctx, w->shard.id, calls[0].piece.ticks);
     }
-    if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, &w->scratch);
-    if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
+    if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, unread);
+    if (UNLIKELY(!is_read)) reply_clear(unread);
     if (UNLIKELY(s->is_cut_off))
         client_kill(c);
     else if (reply_bytes(&c->reply) || s->is_closing)
         output_mark_dirty(c);
+}
+
+// What is answered at home at once needs no operation of its own behind those under way: it stands
+// behind the last one's replies. So is every command that is queued, of a pipeline of transactions.
+static void run_behind(struct client *c, struct call *calls, uint32_t ctx_flags)
+{
+    struct worker *w = c->worker;
+    bool is_read = session_step_reply(&c->session);
+    struct reply *unread = &w->space->unread;
+    struct reply *behind = operation_behind(&w->shard.pool, c->ops_tail);
+    struct ctx ctx = client_ctx(c, is_read ? behind : unread);
+    ctx.flags |= ctx_flags;
+    c->is_executing = true;
+    shard_execute(&w->shard, &ctx, &calls[0].piece, false);
+    end_executing(c, behind);
+    if (UNLIKELY(!is_read)) reply_clear(unread);
 }
 
 // --- transactions in place -----------------------------------------------------------------------
@@ -91,7 +109,7 @@ static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flag
 // Without commands that change the session they are one list, and their keys are fetched ahead.
 static void execute_queued(struct client *c, struct ctx *ctx, struct transaction *t)
 {
-    bool is_quiet = fanout_is_exec_quiet(t);
+    bool is_quiet = t->is_quiet;
     for (uint32_t i = 0; i < t->count; i++) {
         struct piece *p = &t->calls[i].piece;
         bool is_last = i + 1 == t->count;
@@ -119,10 +137,11 @@ static void exec_in_place(struct client *c, struct transaction *t, uint32_t ctx_
 {
     struct worker *w = c->worker;
     bool is_read = session_step_reply(&c->session);
-    lend_chunk(w, &c->reply);
-    struct ctx ctx = client_ctx(c, is_read ? &c->reply : &w->scratch);
+    output_lend_chunk(w, &c->reply);
+    struct reply *unread = &w->space->unread;
+    struct ctx ctx = client_ctx(c, is_read ? &c->reply : unread);
     ctx.flags |= ctx_flags;
-    uint64_t begin = clock_ticks();
+    uint64_t begin = clock_ticks(), logged = logging_end(&w->shard);
     c->is_executing = true;
     ctx.reply->error_count = 0;
     if (is_intact(c, &ctx)) {
@@ -132,13 +151,14 @@ static void exec_in_place(struct client *c, struct transaction *t, uint32_t ctx_
     } else {
         reply_null_array(ctx.reply);
     }
-    end_executing(c);
+    end_executing(c, &c->reply);
+    note_logged(c, logged);
     tracking_end_caching(&c->session);
     ctx.cmd = t->exec;
     ctx.argc = 0;
     ctx.reply->error_count = 0;
     engine_count(&ctx, w->shard.id, clock_ticks() - begin);
-    if (UNLIKELY(!is_read)) reply_clear(&w->scratch);
+    if (UNLIKELY(!is_read)) reply_clear(unread);
     if (UNLIKELY(c->session.is_cut_off))
         client_kill(c);
     else
@@ -174,26 +194,24 @@ static void release_arguments(struct client *c, struct operation *op)
 // Where a message, which is no reply, belongs.
 static struct reply *place_of_push(struct client *c)
 {
-    struct reply **at = &c->pushes;
     if (!c->is_executing) {
         // Behind what is under way now, but a command that waits holds nothing up. A message from
         // before a SUBSCRIBE or UNSUBSCRIBE has run belongs before its acknowledgement.
         struct operation *op = c->ops, *before = NULL;
         for (; op && !op->is_blocked && (!op->changes_session || op->has_run); op = op->next)
             before = op;
-        if (!before) return &c->reply;
-        at = &before->pushes;
+        return before ? operation_behind(&c->worker->shard.pool, before) : &c->reply;
     }
-    if (!*at) {
-        *at = mem_alloc(sizeof **at);
-        reply_init(*at, c->session.resp);
+    if (!c->pushes) {
+        c->pushes = mem_alloc(sizeof *c->pushes);
+        reply_init(c->pushes, c->session.resp);
     }
-    return *at;
+    return c->pushes;
 }
 
 struct reply *client_push_begin(struct client *c)
 {
-    struct reply *r = c->is_dead ? &c->worker->scratch : place_of_push(c);
+    struct reply *r = c->is_dead ? &c->worker->space->unread : place_of_push(c);
     r->resp = c->session.resp;
     return r;
 }
@@ -201,7 +219,7 @@ struct reply *client_push_begin(struct client *c)
 void client_push_end(struct client *c)
 {
     if (c->is_dead)
-        reply_clear(&c->worker->scratch);
+        reply_clear(&c->worker->space->unread);
     else if (reply_bytes(&c->reply) && !c->is_executing)
         output_mark_dirty(c);
 }
@@ -231,15 +249,15 @@ static void collect_replies(struct client *c)
         c->ops = op->next;
         if (!c->ops) c->ops_tail = NULL;
         c->op_count--;
-        lend_chunk(c->worker, &c->reply);
+        output_lend_chunk(c->worker, &c->reply);
         struct ctx ctx = client_ctx(c, &c->reply);
         ctx.flags |= op->ctx_flags & CTX_CACHING;
         if (!c->is_dead || op->changes_session) merge_replies(op, &ctx);
         if (op->is_exec) tracking_end_caching(&c->session);
         if (op->is_spread) count_spread(c, (uint32_t)-1);
-        if (op->pushes && !c->is_dead) reply_splice(&c->reply, op->pushes);
+        if (op->behind && !c->is_dead) reply_splice(&c->reply, op->behind);
         release_arguments(c, op);
-        if (op->queued) transaction_free_calls(op->queued, op->queued_count);
+        if (op->queued) transaction_unref_blobs(op->queued, op->queued_count);
         operation_free(&c->worker->shard.pool, op);
     }
 }
@@ -282,12 +300,22 @@ static void enter(struct client *c, struct operation *op)
     }
 }
 
+// Is all of it answered at home, behind others?
+static bool is_behind(const struct client *c, const struct call *calls, uint32_t count)
+{
+    if (!c->ops || c->ops_tail->may_block) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (calls[i].route != ROUTE_HOME) return false;
+    return true;
+}
+
 static void run_as_operation(struct client *c, struct call *calls, uint32_t count,
                              uint32_t ctx_flags, struct ring_buf *buf, struct query *query,
                              bool is_parser_owned)
 {
     struct shard *s = &c->worker->shard;
-    bool is_read = session_step_reply(&c->session);
+    bool is_silent = calls[0].is_silent;
+    bool is_read = !is_silent && session_step_reply(&c->session);
     struct reply shape;
     reply_init(&shape, c->session.resp); // only its version is looked at
     struct ctx ctx = client_ctx(c, &shape);
@@ -298,7 +326,7 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
     op->has_run = !calls[0].is_subscribing;
     op->is_spread = op->may_block && op->part_count > 1;
     if (op->is_spread) count_spread(c, 1);
-    if (op->changes_session && (cmd->flags & CMD_PUBSUB)) is_read = true; // as Redis
+    if (op->changes_session && (cmd->flags & CMD_PUBSUB)) is_read = !is_silent; // as Redis
     for (uint32_t i = 0; i < count; i++) op->requests[i].is_silent = !is_read;
     hold_arguments(c, op, buf, query, is_parser_owned);
     if (is_parser_owned) request_parser_init(&c->parser); // the operation has what it held
@@ -322,8 +350,7 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
         resubscribes |= cmd->conclude && (cmd->flags & CMD_PUBSUB);
     }
     op->has_run = !resubscribes; // else what it is told before comes before
-    op->queued = t->calls;       // the arguments
-    op->queued_count = t->count;
+    if (t->has_blobs) op->queued = t->calls, op->queued_count = t->count;
     transaction_end(c);
     enter(c, op);
 }
@@ -337,12 +364,10 @@ static void run_exec(struct client *c, const struct call *call, uint32_t ctx_fla
     t.watched_shards = c->queue.watched_shards;
     enum exec_route route = fanout_route_exec(s->engine, s->id, &t);
     if (route == EXEC_HOME && !c->ops && shard_may_run_in_place(s)) {
+        c->queue.t = (struct transaction){0}; // it may be killed
         exec_in_place(c, &t, ctx_flags);
-        transaction_free_calls(t.calls, t.count);
-        if (!c->is_dead)
-            transaction_end(c);
-        else
-            c->queue.t.calls = NULL, c->queue.t.count = 0;
+        transaction_free(&s->pool, &t);
+        if (!c->is_dead) transaction_end(c);
     } else {
         exec_as_operation(c, &t, route, ctx_flags);
     }
@@ -389,8 +414,9 @@ static bool is_in_place(struct client *c, const struct call *calls, uint32_t cou
     struct shard *s = &c->worker->shard;
     bool has_keys;
     if (calls[0].may_block || c->ops) return false;
-    if (s->group->count > 1 && !is_all_home(c, calls, count, &has_keys)) return false;
-    return (s->group->count > 1 && !has_keys) || shard_may_run_in_place(s);
+    bool has_choice = s->group->count > 1 || UNLIKELY(s->is_inside); // else all is at home
+    if (has_choice && !is_all_home(c, calls, count, &has_keys)) return false;
+    return (has_choice && !has_keys) || shard_may_run_in_place(s);
 }
 
 void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct ring_buf *buf,
@@ -405,7 +431,8 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
         if (!calls[0].piece.say) ctx_flags = tracking_take_caching(&c->session, calls[0].piece.cmd);
     }
     // Relaxed: see host.c. What changes the session is shown as it left it.
-    bool is_watched = UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed));
+    bool is_watched = UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed)) &&
+                      !calls[0].is_silent;
     bool is_session = calls[0].route == ROUTE_QUIET;
     if (is_watched && calls[0].is_exec)
         server_feed_monitors(c->worker, c, c->queue.t.calls, c->queue.t.count);
@@ -414,6 +441,8 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
         run_exec(c, &calls[0], ctx_flags);
     else if (is_in_place(c, calls, count))
         run_in_place(c, calls, ctx_flags);
+    else if (is_behind(c, calls, count))
+        run_behind(c, calls, ctx_flags);
     else
         run_as_operation(c, calls, count, ctx_flags, buf, query, is_parser_owned);
     if (is_watched && is_session) server_feed_monitors(c->worker, c, calls, count);

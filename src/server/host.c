@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/address.h"
+#include "server/busy.h"
 #include "server/client.h"
 #include "server/invalidate.h"
+#include "server/persistence.h"
 #include "server/server.h"
 
 static struct server *server_of(const struct ctx *ctx)
@@ -101,6 +103,26 @@ static void monitor_lua(struct ctx *ctx, int argc, const struct slice *argv)
 {
     struct server *server = server_of(ctx);
     server_feed_monitors_lua(server->workers[ctx->space->shard], ctx, argc, argv);
+}
+
+struct part_errand {
+    struct ctx *ctx;
+    uint32_t shard;
+    uint64_t ticks;
+};
+
+static void run_part(struct shard *s, void *arg)
+{
+    struct part_errand *e = arg;
+    (void)s;
+    e->ticks = engine_execute(e->ctx, e->shard);
+}
+
+static uint64_t execute_part(struct ctx *ctx, uint32_t shard)
+{
+    struct part_errand e = {.ctx = ctx, .shard = shard};
+    shard_run_at(&worker_here(ctx)->shard, run_part, &e);
+    return e.ticks;
 }
 
 // CLIENT UNBLOCK.
@@ -232,6 +254,16 @@ static void get_config(struct ctx *ctx, const struct slice *patterns, int count,
     pthread_mutex_unlock(&server->mutex);
 }
 
+static bool switch_log(struct ctx *ctx, const struct settings *next, char *error, size_t error_size)
+{
+    struct server *server = server_of(ctx);
+    if (next->appendonly == server->config->settings->appendonly ||
+        persistence_switch_log(server->persistence, &worker_here(ctx)->shard, next->appendonly))
+        return true;
+    config_format_error("appendonly", "A rewrite of the log is under way", error, error_size);
+    return false;
+}
+
 static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, char *error,
                        size_t error_size)
 {
@@ -239,7 +271,8 @@ static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, ch
     bool is_local = address_is_local(ctx->session->fd);
     pthread_mutex_lock(&server->mutex);
     struct settings *next = config_set(server->config, pairs, count, is_local, error, error_size);
-    bool is_applied = next && server_apply_settings(server, next, error, error_size);
+    bool is_applied = next && server_apply_settings(server, next, error, error_size) &&
+                      switch_log(ctx, next, error, error_size);
     if (is_applied)
         server_publish_settings(server, next);
     else
@@ -257,13 +290,46 @@ static bool rewrite_config(struct ctx *ctx, char *error, size_t error_size)
     return is_written;
 }
 
+// --- snapshots and the log -----------------------------------------------------------------------
+
+static bool save(struct ctx *ctx, char *error, size_t error_size)
+{
+    return persistence_save(server_of(ctx)->persistence, error, error_size);
+}
+
+static enum host_save begin_snapshot(struct ctx *ctx, bool may_schedule)
+{
+    return persistence_begin(server_of(ctx)->persistence, JOB_SNAPSHOT, may_schedule);
+}
+
+static enum host_save begin_rewrite(struct ctx *ctx)
+{
+    return persistence_begin(server_of(ctx)->persistence, JOB_REWRITE, true);
+}
+
+static void tell_persistence(struct ctx *ctx, struct persistence_info *out)
+{
+    persistence_tell(server_of(ctx)->persistence, out);
+}
+
 // --- stop ----------------------------------------------------------------------------------------
 
 static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t error_size)
 {
-    (void)flags, (void)error, (void)error_size; // nothing to save yet, nobody to wait for
+    // Nothing to save yet, nobody to wait for; but a script that has written ends half done.
+    const char *busy = flags & SHUTDOWN_NOSAVE ? NULL : busy_text(ctx->engine);
+    if (busy) {
+        copy_text(error, error_size, busy);
+        return false;
+    }
     ctx->session->is_closing = true;
-    server_request_stop(server_of(ctx));
+    struct server *server = server_of(ctx);
+    // Relaxed: is_stopping comes behind it.
+    if (flags & SHUTDOWN_SAVE)
+        atomic_store_explicit(&server->is_all_saved, true, memory_order_relaxed);
+    if (flags & SHUTDOWN_NOSAVE)
+        atomic_store_explicit(&server->is_nothing_saved, true, memory_order_relaxed);
+    server_request_stop(server);
     return true;
 }
 
@@ -280,10 +346,12 @@ void host_init(struct server *server)
         .each_session = each_session,
         .find_session = find_session,
         .session_io = session_io,
+        .execute_part = execute_part,
         .kill_session = kill_session,
         .pause = pause_clients,
         .monitor = monitor,
         .monitor_lua = monitor_lua,
+        .busy = busy_turn,
         .unblock_session = unblock_session,
         .subscribe = subscribe,
         .unsubscribe_all = unsubscribe_all,
@@ -296,6 +364,10 @@ void host_init(struct server *server)
         .config_get = get_config,
         .config_set = set_config,
         .config_rewrite = rewrite_config,
+        .save = save,
+        .begin_snapshot = begin_snapshot,
+        .begin_rewrite = begin_rewrite,
+        .persistence = tell_persistence,
         .shutdown = shutdown_server,
         .abort_shutdown = abort_shutdown,
     };

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "engine/tracking.h"
+#include "server/busy.h"
 #include "server/client.h"
 #include "server/server.h"
 
@@ -111,6 +112,30 @@ static inline __attribute__((always_inline)) void prefetch_key(const struct clie
     dict_prefetch_bucket(&s->space->dbs[c->session.db].keys, call->piece.first_hash);
 }
 
+// RESET ends subscriptions, and not all shards learn of it at once: what PUBLISH counted meanwhile
+// would be lost. So an UNSUBSCRIBE of each kind goes before it, as if the connection had sent it,
+// and then RESET is read again. It stands alone, with nothing under way.
+static bool must_unsubscribe(const struct client *c, const struct call *call)
+{
+    const struct command *cmd = call->piece.cmd;
+    return UNLIKELY(c->session.subscriptions != NULL) && c->worker->shard.group->count > 1 && cmd &&
+           !call->piece.say && slice_is(slice_of(cmd->full_name), "reset");
+}
+
+static void unsubscribe_first(struct client *c, struct call *call)
+{
+    static const char *const words[PUBSUB_KINDS] = {"unsubscribe", "punsubscribe", "sunsubscribe"};
+    struct worker *w = c->worker;
+    int kind = 0;
+    while (!subscriptions_count(c->session.subscriptions, (enum pubsub_kind)kind)) kind++;
+    w->space->args[0] = slice_of(words[kind]);
+    call->piece = (struct piece){.cmd = command_find(w->shard.engine->table, w->space->args[0]),
+                                 .argv = w->space->args,
+                                 .argc = 1};
+    fanout_route(w->shard.engine, w->shard.id, call);
+    call->is_silent = true;
+}
+
 // Reads one request at p into a call; returns what stands behind it, or NULL (run->status says
 // why).
 static const char *read_call(struct client *c, const char *p, const char *end, struct run *run,
@@ -118,7 +143,7 @@ static const char *read_call(struct client *c, const char *p, const char *end, s
 {
     struct worker *w = c->worker;
     struct piece *piece = &call->piece;
-    *piece = (struct piece){.argv = w->args + run->args};
+    *piece = (struct piece){.argv = w->space->args + run->args};
     if (LIKELY(request_parser_is_idle(&c->parser) && c->session.is_authenticated)) {
         const char *next =
             request_parse_fast(p, end, piece->argv, (int)(RUN_ARGS - run->args), &piece->argc);
@@ -138,16 +163,17 @@ static const char *read_call(struct client *c, const char *p, const char *end, s
     return p + c->parser.pos;
 }
 
-// Fills worker->calls; returns the bytes behind the last call of the run.
+// Fills the space's calls; returns the bytes behind the last call of the run.
 static const char *read_run(struct client *c, const char *p, const char *end, struct run *run)
 {
     struct worker *w = c->worker;
     struct engine *e = w->shard.engine;
     const struct settings *settings = shard_settings(&w->shard);
+    bool is_busy = busy_is_on(e);
     run->status = REQUEST_MORE;
     while (p < end) {
         if (UNLIKELY(RUN_ARGS - run->args < ARGS_FEW && run->count)) break;
-        struct call *call = &w->calls[run->count];
+        struct call *call = &w->space->calls[run->count];
         const char *next = read_call(c, p, end, run, call);
         if (!next) break;
         if (call->piece.argc == 0) { // an empty line, *0
@@ -160,9 +186,18 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
             engine_admit(e, &c->session, settings, call->piece.argc, call->piece.argv);
         fanout_route(e, w->shard.id, call);
         transaction_route(c, call);
+        if (UNLIKELY(is_busy)) busy_check(c, call);
         if (UNLIKELY(!may_join(c, run, call))) {
             if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
             run->is_parser_owned = false;
+            run->status = REQUEST_DONE;
+            break;
+        }
+        if (!is_busy && must_unsubscribe(c, call)) {
+            if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
+            run->is_parser_owned = false;
+            unsubscribe_first(c, call);
+            run->count = 1;
             run->status = REQUEST_DONE;
             break;
         }
@@ -181,7 +216,7 @@ static void note_activity(struct client *c, const struct run *run)
     struct worker *w = c->worker;
     c->session.commands += run->count;
     c->session.active_ms = shard_now_ms(&w->shard);
-    const struct command *last = w->calls[run->count - 1].piece.cmd;
+    const struct command *last = w->space->calls[run->count - 1].piece.cmd;
     if (last) c->session.last_command = last;
 }
 
@@ -215,8 +250,8 @@ static void protocol_error(struct client *c)
     output_mark_dirty(c);
 }
 
-size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *buf,
-                     struct query *query)
+static size_t consume(struct client *c, char *data, size_t len, struct ring_buf *buf,
+                      struct query *query)
 {
     const char *p = data, *end = data + len;
     while (p < end && may_go_on(c)) {
@@ -224,7 +259,7 @@ size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *
         p = read_run(c, p, end, &run);
         if (run.count) {
             note_activity(c, &run);
-            dispatch_run(c, c->worker->calls, run.count, buf, query, run.is_parser_owned);
+            dispatch_run(c, c->worker->space->calls, run.count, buf, query, run.is_parser_owned);
             if (run.is_parser_owned) request_parser_reset(&c->parser);
         }
         if (run.status == REQUEST_DONE) {
@@ -245,4 +280,13 @@ size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *
         return len;
     }
     return c->session.is_closing ? len : (size_t)(p - data);
+}
+
+size_t input_consume(struct client *c, char *data, size_t len, struct ring_buf *buf,
+                     struct query *query)
+{
+    c->recv.is_held = true; // a script may take long: see busy.h
+    size_t used = consume(c, data, len, buf, query);
+    c->recv.is_held = false;
+    return used;
 }

@@ -11,12 +11,13 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/client.h"
+#include "shard/logging.h"
 
 size_t output_bytes(const struct client *c)
 {
     size_t bytes = reply_bytes(&c->reply) + c->sending_bytes;
     for (const struct operation *op = c->ops; op; op = op->next)
-        if (op->pushes) bytes += reply_bytes(op->pushes);
+        if (op->behind) bytes += reply_bytes(op->behind);
     return bytes;
 }
 
@@ -42,7 +43,7 @@ static bool keep(struct reply_chunk *c, struct reply_chunk **list, uint32_t *cou
 static bool make_spare(struct worker *w, struct reply_chunk *c)
 {
     if (c->kind != CHUNK_HEAP) return false;
-    if (c->cap == REPLY_CHUNK_BYTES) return keep(c, &w->chunks, &w->chunk_count, CHUNKS_SPARE);
+    if (c->cap == REPLY_CHUNK_BYTES) return keep(c, &w->chunks, &w->chunk_count, CHUNKS_SPARE_MAX);
     return c->cap == SMALL_CHUNK_BYTES &&
            keep(c, &w->small_chunks, &w->small_chunk_count, SMALL_CHUNKS_SPARE);
 }
@@ -58,7 +59,7 @@ static void give_back(struct worker *w, struct reply_chunk *list)
     }
 }
 
-struct reply_chunk *output_small_chunk(struct worker *w)
+static struct reply_chunk *small_chunk(struct worker *w)
 {
     struct reply_chunk *c = w->small_chunks;
     if (!c) return reply_chunk_new(SMALL_CHUNK_BYTES);
@@ -66,6 +67,41 @@ struct reply_chunk *output_small_chunk(struct worker *w)
     w->small_chunk_count--;
     c->next = NULL;
     return c;
+}
+
+static struct reply_chunk *take_spare(struct worker *w)
+{
+    struct reply_chunk *c = w->chunks;
+    w->chunks = c->next;
+    w->chunk_count--;
+    w->chunk_least = MIN(w->chunk_least, w->chunk_count);
+    c->next = NULL;
+    return c;
+}
+
+void output_lend_chunk(struct worker *w, struct reply *r)
+{
+    if (!r->spare && w->chunks) r->spare = take_spare(w);
+}
+
+char *output_reserve_push(struct client *c, struct reply *r, size_t bytes)
+{
+    if (UNLIKELY((size_t)(r->end - r->pos) < bytes)) {
+        if (!r->head && MAX(bytes, c->last_bytes) <= SMALL_CHUNK_BYTES)
+            reply_begin_with(r, small_chunk(c->worker));
+        else
+            output_lend_chunk(c->worker, r);
+    }
+    return reply_reserve(r, bytes);
+}
+
+// Given back to the system and faulted in again, a chunk costs more than what is written to it.
+void output_trim(struct worker *w)
+{
+    uint32_t idle = MIN(w->chunk_least, w->chunk_count);
+    for (uint32_t drop = (idle + 1) / 2; drop && w->chunk_count > CHUNKS_SPARE_MIN; drop--)
+        mem_free(take_spare(w));
+    w->chunk_least = w->chunk_count;
 }
 
 static void send_pieces(struct client *c)
@@ -83,6 +119,28 @@ static void send_pieces(struct client *c)
     c->is_sending = true;
     stat_add(&c->worker->writes, 1);
     ring_send_start(c->worker->shard.ring, &c->send);
+}
+
+static void release(struct shard *s, struct held *held)
+{
+    (void)s;
+    struct client *c = CONTAINER_OF(held, struct client, held);
+    c->is_sending = false;
+    output_mark_dirty(c); // this may be in the midst of a command
+}
+
+// Replies to writes leave when these are safe in the log. Until then it is as if they were on their
+// way; what comes behind them waits.
+static void send_when_safe(struct client *c)
+{
+    struct shard *s = &c->worker->shard;
+    if (LIKELY(logging_is_safe(s, c->log_seq))) {
+        send_pieces(c);
+        return;
+    }
+    c->is_sending = true;
+    c->held.release = release;
+    logging_hold(s, &c->held, c->log_seq);
 }
 
 // Takes what was sent off the front of the list.
@@ -136,13 +194,14 @@ void output_flush(struct client *c)
         while (*end) end = &(*end)->next;
         *end = reply_detach(&c->reply);
         c->sending_bytes += bytes;
+        c->last_bytes = bytes;
     }
     if (c->reply.spare) { // an idle connection keeps no chunk
         give_back(c->worker, c->reply.spare);
         c->reply.spare = NULL;
     }
     if (c->sending)
-        send_pieces(c);
+        send_when_safe(c);
     else if (c->session.is_closing && !c->ops)
         client_kill(c);
 }

@@ -16,6 +16,7 @@
 #include "engine/version.h"
 #include "server/client.h"
 #include "server/crash.h"
+#include "server/persistence.h"
 #include "server/router.h"
 
 // --- rates ---------------------------------------------------------------------------------------
@@ -273,7 +274,9 @@ static struct server *server_new(struct config *config)
     server->engine =
         engine_new(commands_all, config->settings, server->worker_count, &server->host);
     server->workers = mem_calloc(server->worker_count * sizeof server->workers[0]);
-    server->group = (struct shard_group){.engine = server->engine, .count = server->worker_count};
+    server->group = (struct shard_group){
+        .engine = server->engine, .count = server->worker_count, .next_txid = 1};
+    server->persistence = persistence_new(server);
     server->group.shards = mem_calloc(server->worker_count * sizeof server->group.shards[0]);
     for (uint32_t i = 0; i < server->worker_count; i++) {
         server->workers[i] = mem_alloc_aligned(sizeof *server->workers[i], 64);
@@ -285,6 +288,7 @@ static struct server *server_new(struct config *config)
 static void server_free(struct server *server)
 {
     crash_set_engine(NULL);
+    persistence_free(server->persistence);
     engine_free(server->engine);
     free_retired(server, true);
     for (uint32_t i = 0; i < server->worker_count; i++) mem_free(server->workers[i]);
@@ -296,7 +300,6 @@ static void server_free(struct server *server)
 
 static void log_start(struct server *server)
 {
-    const struct settings *s = server->config->settings;
     struct shard *first = &server->workers[0]->shard;
     log_write(LOG_NOTICE, "Gyre %s (as Redis %s), %u thread%s, I/O through %s (level %d)",
               GYRE_VERSION, REDIS_VERSION, server->worker_count,
@@ -304,10 +307,21 @@ static void log_start(struct server *server)
               (int)ring_level(first->ring));
     for (uint32_t i = 0; i < server->config->note_count; i++)
         log_write(LOG_NOTICE, "%s", server->config->notes[i]);
+}
+
+void server_log_ready(struct server *server)
+{
+    const struct settings *s = server->config->settings;
     if (s->port)
         log_write(LOG_NOTICE, "Ready to accept connections tcp port %lld", (long long)s->port);
     if (s->unixsocket[0])
         log_write(LOG_NOTICE, "Ready to accept connections unix socket %s", s->unixsocket);
+}
+
+static bool must_save_at_end(struct server *server)
+{
+    return !server->is_nothing_saved &&
+           (server->is_all_saved || server->config->settings->save_count > 0);
 }
 
 int server_run(struct config *config)
@@ -316,7 +330,7 @@ int server_run(struct config *config)
     clock_calibrate();
     struct server *server = server_new(config);
     crash_set_engine(server->engine);
-    server->router = router_new(server);
+    server->router = loading_open(server->persistence) ? router_new(server) : NULL;
     if (!server->router) {
         server_free(server);
         return status;
@@ -326,7 +340,9 @@ int server_run(struct config *config)
     if (server->is_started) {
         server->startup_bytes = mem_used_bytes();
         log_start(server);
+        persistence_start(server->persistence);
         router_run(server->router);
+        persistence_stop(server->persistence);
         // Release: what the router did before is seen by the workers.
         atomic_store_explicit(&server->is_stopping, true, memory_order_release);
         for (uint32_t i = 0; i < server->worker_count; i++)
@@ -335,6 +351,9 @@ int server_run(struct config *config)
     }
     pthread_barrier_wait(&server->barrier);
     join_workers(server);
+    if (server->is_started && must_save_at_end(server) &&
+        !persistence_save_at_end(server->persistence))
+        status = 1;
     router_free(server->router);
     server_free(server);
     if (status == 0) log_write(LOG_WARNING, "Gyre is now ready to exit, bye bye...");

@@ -34,6 +34,8 @@ struct server {
     struct retired *retired;       // settings that some shard may still hold; guarded by mutex
     bool is_started;               // all workers have their rings; written between two barriers
     _Atomic bool is_stopping;      // workers leave their loops; set by the router
+    _Atomic bool is_all_saved;     // SHUTDOWN SAVE: also without save points
+    _Atomic bool is_nothing_saved; // SHUTDOWN NOSAVE: scripts that have written end, too
     _Atomic uint32_t drained;      // workers that have nothing left to do
     pthread_barrier_t barrier;     // workers and router, at start and stop
     _Atomic uint32_t client_count; // connections accepted and not closed
@@ -43,11 +45,14 @@ struct server {
     uint64_t startup_bytes;            // of memory in use once everything had started
     stat_u64 peak_bytes;               // sampled by worker 0
     struct router *router;
+    struct persistence *persistence;
 };
 
 // Runs until it is told to stop. Returns the process's exit status. Takes the configuration over.
 int server_run(struct config *config);
 
+// The data are loaded: says so in the log.
+void server_log_ready(struct server *server);
 // The worker with the fewest connections.
 struct worker *server_least_loaded(struct server *server);
 // Asks the router to stop the server; any thread, and signal handlers' thread.

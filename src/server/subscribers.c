@@ -156,8 +156,7 @@ static void push(struct client *c, struct slice head, const struct parcel *p)
 {
     struct reply *r = client_push_begin(c);
     size_t copied = head.len + (p->blob ? 0 : p->tail.len);
-    if (!r->head && copied <= SMALL_CHUNK_BYTES) reply_begin_with(r, output_small_chunk(c->worker));
-    char *to = reply_reserve(r, copied);
+    char *to = output_reserve_push(c, r, copied);
     memcpy(to, head.ptr, head.len);
     if (c->session.resp == 3) to[0] = '>';
     if (!p->blob) memcpy(to + head.len, p->tail.ptr, p->tail.len);

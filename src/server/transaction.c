@@ -9,6 +9,9 @@
 #include "server/client.h"
 #include "shard/message.h"
 
+#define QUEUE_FIRST 16 // calls for which there is room at first
+
+#define SAY_OK         "+OK"
 #define SAY_QUEUED     "+QUEUED"
 #define SAY_NESTED     "-ERR MULTI calls can not be nested"
 #define SAY_WATCH      "-ERR WATCH inside MULTI is not allowed"
@@ -69,49 +72,87 @@ static void note_watched(struct client *c, const struct call *call)
 
 // --- the queue -----------------------------------------------------------------------------------
 
-// Arguments outlive the receive buffer: one allocation a command. Bytes that came in a blob stay
-// there.
-static void add_call(struct queue *q, const struct piece *p)
+// Everything lies in the memory of the operation that will take it to the shards.
+static struct call *new_call(struct operation_pool *pool, struct queue *q)
 {
     struct transaction *t = &q->t;
+    if (!t->op) t->op = operation_new(pool);
     if (t->count == q->cap) {
-        q->cap = q->cap ? q->cap * 2 : 8;
-        t->calls = mem_realloc(t->calls, q->cap * sizeof t->calls[0]);
+        q->cap = q->cap ? q->cap * 2 : QUEUE_FIRST;
+        struct call *calls = operation_room(pool, t->op, q->cap * sizeof calls[0]);
+        if (t->count) memcpy(calls, t->calls, t->count * sizeof calls[0]);
+        t->calls = calls;
     }
+    return &t->calls[t->count++];
+}
+
+// Bytes of the arrays that go with a call, and of the arguments. Those that came in a blob stay
+// there.
+static size_t bytes_of(const struct piece *p)
+{
     size_t bytes = (size_t)p->argc * sizeof p->argv[0];
     if (p->blobs) bytes += (size_t)p->argc * sizeof p->blobs[0];
     for (int i = 0; i < p->argc; i++)
         if (!p->blobs || !p->blobs[i]) bytes += p->argv[i].len;
-    struct call *call = &t->calls[t->count++];
-    *call = (struct call){.piece = {.cmd = p->cmd, .argc = p->argc, .ctx_flags = CTX_IN_EXEC}};
-    call->piece.argv = mem_alloc(bytes);
-    char *at = (char *)(call->piece.argv + p->argc);
-    if (p->blobs) {
-        call->piece.blobs = (struct blob **)(void *)at;
-        at += (size_t)p->argc * sizeof p->blobs[0];
+    return bytes;
+}
+
+static void copy_args(struct piece *to, const struct piece *from, const char *first_key, char *at)
+{
+    to->argv = (struct slice *)(void *)at;
+    at += (size_t)from->argc * sizeof to->argv[0];
+    if (from->blobs) {
+        to->blobs = (struct blob **)(void *)at;
+        at += (size_t)from->argc * sizeof to->blobs[0];
     }
-    for (int i = 0; i < p->argc; i++) {
-        struct blob *blob = p->blobs ? p->blobs[i] : NULL;
-        if (p->blobs) call->piece.blobs[i] = blob ? blob_ref(blob) : NULL;
-        if (blob) {
-            call->piece.argv[i] = p->argv[i];
-            continue;
+    for (int i = 0; i < from->argc; i++) {
+        struct slice arg = from->argv[i];
+        struct blob *blob = from->blobs ? from->blobs[i] : NULL;
+        bool is_key = arg.ptr == first_key;
+        if (from->blobs) to->blobs[i] = blob ? blob_ref(blob) : NULL;
+        if (!blob) {
+            memcpy(at, arg.ptr, arg.len);
+            arg.ptr = at;
+            at += arg.len;
         }
-        memcpy(at, p->argv[i].ptr, p->argv[i].len);
-        call->piece.argv[i] = (struct slice){at, p->argv[i].len};
-        at += p->argv[i].len;
+        to->argv[i] = arg;
+        if (is_key) to->first_key = arg.ptr;
     }
 }
 
-void transaction_free_calls(struct call *calls, uint32_t count)
+// Arguments outlive the receive buffer.
+static void add_call(struct client *c, const struct call *said)
+{
+    struct queue *q = &c->queue;
+    struct shard *s = &c->worker->shard;
+    const struct piece *p = &said->piece;
+    struct call *call = new_call(&s->pool, q);
+    *call = (struct call){.piece = {.cmd = p->cmd, .argc = p->argc, .ctx_flags = CTX_IN_EXEC}};
+    copy_args(&call->piece, p, said->queued_key, operation_room(&s->pool, q->t.op, bytes_of(p)));
+    q->t.has_blobs |= p->blobs != NULL;
+    if (!call->piece.first_key) return;
+    call->is_routed = true;
+    call->route = ROUTE_ONE;
+    call->shard = said->shard;
+    call->piece.first_hash = p->first_hash;
+    // Its bucket is on its way when EXEC comes.
+    if (call->shard == s->id && !s->parked)
+        dict_prefetch_bucket(&s->space->dbs[c->session.db].keys, p->first_hash);
+}
+
+void transaction_unref_blobs(struct call *calls, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct piece *p = &calls[i].piece;
         for (int a = 0; p->blobs && a < p->argc; a++)
             if (p->blobs[a]) blob_unref(p->blobs[a]);
-        mem_free(p->argv);
     }
-    mem_free(calls);
+}
+
+void transaction_free(struct operation_pool *pool, struct transaction *t)
+{
+    if (t->has_blobs) transaction_unref_blobs(t->calls, t->count);
+    if (t->op) operation_free(pool, t->op);
 }
 
 static void end_queueing(struct client *c)
@@ -123,8 +164,8 @@ static void end_queueing(struct client *c)
 void transaction_end(struct client *c)
 {
     struct queue *q = &c->queue;
-    q->t.calls = NULL;
-    q->t.count = q->cap = 0;
+    q->t = (struct transaction){0};
+    q->cap = 0;
     if (c->session.watch) {
         watch_unref(c->session.watch);
         c->session.watch = NULL;
@@ -137,9 +178,9 @@ void transaction_end(struct client *c)
 static void discard(struct client *c)
 {
     struct queue *q = &c->queue;
-    transaction_free_calls(q->t.calls, q->t.count);
-    q->t.calls = NULL;
-    q->t.count = q->cap = 0;
+    if (q->t.op) transaction_free(&c->worker->shard.pool, &q->t);
+    q->t = (struct transaction){0};
+    q->cap = 0;
     end_queueing(c);
 }
 
@@ -178,24 +219,49 @@ static void route_exec(struct client *c, struct call *call)
         say(call, SAY_ABORTED);
         call->is_quiet = c->session.watch != NULL;
     } else {
-        for (uint32_t i = 0; i < t->count; i++) fanout_route(s->engine, s->id, &t->calls[i]);
+        fanout_route_queued(s->engine, s->id, t);
         call->is_exec = true;
         // The WATCH before it may be under way, and looks at the session.
-        call->is_quiet = c->session.watch || fanout_is_exec_quiet(t);
+        call->is_quiet = c->session.watch || t->is_quiet;
     }
+}
+
+void transaction_refuse(struct client *c, struct call *call, const char *line,
+                        const char *exec_line)
+{
+    bool is_exec = call->piece.cmd->transaction == TRANSACTION_EXEC;
+    say(call, is_exec ? exec_line : line);
+    call->is_exec = call->is_subscribing = false;
+    if (is_exec)
+        call->is_quiet = c->session.watch != NULL;
+    else
+        call->piece.cmd = NULL; // as one that was not admitted: the transaction cannot run any more
+}
+
+void transaction_watch_blindly(const struct client *c, struct call *call)
+{
+    if (!c->session.is_in_multi) say(call, SAY_OK);
+}
+
+static bool is_reset(const struct command *c)
+{
+    return slice_is(slice_of(c->full_name), "reset"); // not SLOWLOG RESET
 }
 
 static bool runs_at_once(const struct command *c)
 {
-    return slice_is(slice_of(c->name), "quit") || slice_is(slice_of(c->name), "reset");
+    return slice_is(slice_of(c->full_name), "quit") || is_reset(c);
 }
 
 static void route_queued(struct call *call)
 {
     if (call->piece.cmd->flags & CMD_NO_MULTI)
         say(call, SAY_NOT_INSIDE);
-    else if (!runs_at_once(call->piece.cmd))
+    else if (!runs_at_once(call->piece.cmd)) {
+        bool is_simple = call->route == ROUTE_ONE && !call->may_block;
+        call->queued_key = is_simple ? call->piece.first_key : NULL;
         say(call, SAY_QUEUED);
+    }
 }
 
 void transaction_route(struct client *c, struct call *call)
@@ -232,7 +298,7 @@ static void apply_queued(struct client *c, struct call *call)
     if (!cmd || (cmd->flags & CMD_NO_MULTI)) {
         c->session.is_multi_dirty = true; // refused; it answers why
     } else if (call->piece.say) {
-        if (!c->session.is_multi_dirty) add_call(&c->queue, &call->piece);
+        if (!c->session.is_multi_dirty) add_call(c, call);
         c->session.multi_count++;
     }
 }
@@ -254,7 +320,11 @@ void transaction_apply(struct client *c, struct call *call)
         forget_watch(c);
         break;
     case TRANSACTION_WATCH:
-        if (!s->is_in_multi) note_watched(c, call);
+        if (s->is_in_multi) break;
+        note_watched(c, call);
+        // Nobody looked. Release: as whoever changes a key.
+        if (UNLIKELY(call->piece.say != NULL))
+            atomic_store_explicit(&s->watch->is_dirty, true, memory_order_release);
         break;
     case TRANSACTION_UNWATCH:
         if (s->is_in_multi)
@@ -263,7 +333,13 @@ void transaction_apply(struct client *c, struct call *call)
             forget_watch(c);
         break;
     case TRANSACTION_NONE:
-        if (s->is_in_multi) apply_queued(c, call);
+        if (LIKELY(!s->is_in_multi && !s->watch)) break;
+        if (cmd && is_reset(cmd)) {
+            discard(c);
+            forget_watch(c);
+        } else if (s->is_in_multi) {
+            apply_queued(c, call);
+        }
         break;
     }
 }

@@ -22,13 +22,21 @@ struct queue { // of one connection; all zero when it has none
 // What transactions have to say about a call that was read, admitted and routed: it may be routed
 // anew. Changes nothing else: the call may still be put off.
 void transaction_route(struct client *c, struct call *call);
+// The call, which has been routed, is answered one of these lines instead of being run (exec_line:
+// if it is EXEC, which drops the transaction; else EXEC will refuse).
+void transaction_refuse(struct client *c, struct call *call, const char *line,
+                        const char *exec_line);
+// Has WATCH answer without a look at its keys: for EXEC they count as changed.
+void transaction_watch_blindly(const struct client *c, struct call *call);
 // The call runs now: does what it means to the queue.
 void transaction_apply(struct client *c, struct call *call);
 // Has the transaction that EXEC would run commands that write?
 bool transaction_writes(const struct client *c);
 
-// What was queued, with its arguments.
-void transaction_free_calls(struct call *calls, uint32_t count);
+// Frees what was queued, and the operation that it lies in.
+void transaction_free(struct operation_pool *pool, struct transaction *t);
+// The references that these calls hold.
+void transaction_unref_blobs(struct call *calls, uint32_t count);
 // EXEC has run, or will: nothing is queued or watched any more. The watch was taken over.
 void transaction_end(struct client *c);
 // DISCARD, RESET, the end of the connection: forgets the queue and what is watched.

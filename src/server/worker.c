@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/client.h"
+#include "server/persistence.h"
 #include "server/server.h"
+#include "shard/logging.h"
 
 #define RING_ENTRIES 1024
 #define RECV_BUFFERS                                                                               \
@@ -16,31 +18,44 @@
 #define RECV_BUFFER_BYTES 16384
 
 // Replies of this turn leave together. A dead client is settled here, when nothing up the stack
-// looks at it.
+// looks at it: those that are held are left for the outer turn.
 static void flush(struct shard *s)
 {
     struct worker *w = worker_of(s);
+    struct client *held = NULL;
     while (w->dirty) {
         struct client *c = w->dirty;
         w->dirty = c->next_dirty;
+        if (UNLIKELY(c->recv.is_held)) {
+            c->next_dirty = held;
+            held = c;
+            continue;
+        }
         c->is_dirty = false;
         if (!c->is_dead) output_check_limits(c, shard_now_ms(s));
         if (!c->is_dead) output_flush(c);
         if (!c->is_dirty) client_settle(c);
     }
+    w->dirty = held;
 }
 
+// Oldest first. Any may be gone when its turn comes: what those before it sent is executed here.
 static void end_pause(struct worker *w, int64_t now_ms)
 {
     if (!w->pause_until_ms || now_ms < w->pause_until_ms) return;
     w->pause_until_ms = 0;
-    for (struct client *c = w->clients, *next; c; c = next) {
-        next = c->next;
-        if (!c->is_paused) continue;
+    uint32_t count = 0;
+    uint64_t *ids = mem_alloc((w->client_count + 1) * sizeof ids[0]);
+    for (struct client *c = w->clients; c; c = c->next)
+        if (c->is_paused) ids[count++] = c->session.id;
+    while (count) {
+        struct client *c = client_ids_find(&w->ids, ids[--count]);
+        if (!c || !c->is_paused) continue;
         c->is_paused = false;
         client_resume(c);
         client_settle(c);
     }
+    mem_free(ids);
 }
 
 // Once a second: clients that idle too long, or stay above a soft limit.
@@ -119,8 +134,12 @@ static void cron(struct shard *s)
 {
     struct worker *w = worker_of(s);
     int64_t now_ms = shard_now_ms(s);
-    if (s->id == 0) sample(w->server, now_ms);
+    if (s->id == 0) {
+        sample(w->server, now_ms);
+        persistence_cron(w->server->persistence, now_ms);
+    }
     end_pause(w, now_ms);
+    output_trim(w);
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;
     w->last_cron_ms = now_ms;
     measure_load(w);
@@ -163,7 +182,8 @@ static int open_ring(struct worker *w, uint32_t id)
 int worker_init(struct worker *w, struct server *server, uint32_t id)
 {
     w->server = server;
-    reply_init(&w->scratch, 2);
+    w->space = &w->outer_space;
+    reply_init(&w->space->unread, 2);
     client_ids_init(&w->ids);
     subscribers_init(&w->subscribers);
     return open_ring(w, id);
@@ -177,7 +197,9 @@ void worker_destroy(struct worker *w)
         w->chunks = next;
     }
     reply_chunks_free(w->small_chunks);
-    reply_free(&w->scratch);
+    reply_free(&w->outer_space.unread);
+    if (w->inner_space) reply_free(&w->inner_space->unread);
+    mem_free(w->inner_space);
     client_ids_free(&w->ids);
     shard_discard_inbox(&w->shard);
     subscribers_free(&w->subscribers);
@@ -186,10 +208,28 @@ void worker_destroy(struct worker *w)
     shard_destroy(&w->shard);
 }
 
+static struct run_space *inner_space(struct worker *w)
+{
+    if (!w->inner_space) {
+        w->inner_space = mem_calloc(sizeof *w->inner_space);
+        reply_init(&w->inner_space->unread, 2);
+    }
+    return w->inner_space;
+}
+
+void worker_turn_inside(struct worker *w)
+{
+    struct run_space *outer = w->space;
+    w->space = inner_space(w);
+    shard_turn_inside(&w->shard);
+    w->space = outer;
+}
+
 static void close_clients(struct worker *w, int64_t wait_us)
 {
     do {
         while (w->clients) client_kill(w->clients);
+        logging_give_up(&w->shard);
         shard_tick(&w->shard, wait_us);
     } while (w->adopted_count || w->shard.in_flight);
 }
@@ -214,8 +254,10 @@ static void drain(struct worker *w)
 
 void worker_run(struct worker *w)
 {
+    loading_run(w);
     // Acquire: pairs with the router's release.
     while (!atomic_load_explicit(&w->server->is_stopping, memory_order_acquire))
         shard_tick(&w->shard, -1);
     drain(w);
+    persistence_detach(w);
 }

@@ -5,22 +5,32 @@
 #pragma once
 #include <pthread.h>
 
+#include "engine/effect.h"
 #include "engine/host.h"
-#include "server/client_ids.h"
 #include "server/blocked.h"
+#include "server/client_ids.h"
 #include "server/subscribers.h"
 #include "shard/fanout.h"
 #include "shard/shard.h"
+#include "store/log.h"
 
 #define RUN_CALLS          64   // commands of one connection that are looked at together
 #define RUN_ARGS           512  // their arguments together
-#define CHUNKS_SPARE       64   // reply chunks kept: 1 MiB
+#define CHUNKS_SPARE_MIN   64   // reply chunks kept: 1 MiB;
+#define CHUNKS_SPARE_MAX   1024 // while they are needed again and again, 16 MiB
 #define SMALL_CHUNK_BYTES  2000 // of chunks for pushes: a hundred connections' fit the cache;
 #define SMALL_CHUNKS_SPARE 256  // of those kept: 512 KiB
 
 struct client;
 struct envelope;
 struct server;
+
+// One run of calls (input.c), and replies that nobody reads.
+struct run_space {
+    struct call calls[RUN_CALLS];
+    struct slice args[RUN_ARGS];
+    struct reply unread;
+};
 
 struct worker {
     struct shard shard;
@@ -35,19 +45,20 @@ struct worker {
     uint32_t client_count;
     uint32_t adopted_count;     // adopted and not freed yet (the dead that are still settling, too)
     struct reply_chunk *chunks; // spare ones, for whoever writes next
-    uint32_t chunk_count;
-    struct reply_chunk *small_chunks; // likewise
+    uint32_t chunk_count, chunk_least; // the least since output_trim
+    struct reply_chunk *small_chunks;  // likewise
     uint32_t small_chunk_count;
-    struct reply scratch;   // for replies that nobody reads
     uint32_t monitor_count; // clients in MONITOR mode at home here
     struct subscribers subscribers;
     struct blocked blocked;
+    struct effects effects; // of the unit that runs, when they are logged
+    struct log_totals log_totals;
+    bool is_log_failing;
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
-    int64_t pause_until_ms; // 0: not paused
-    // One run of calls; see input.c.
-    struct call calls[RUN_CALLS];
-    struct slice args[RUN_ARGS];
+    int64_t pause_until_ms;                     // 0: not paused
+    struct run_space *space;                    // of the turn that is taken now:
+    struct run_space outer_space, *inner_space; // of one inside another (busy.h); owned, or NULL
     // Published.
     stat_u64 net_in, net_out, reads, writes, query_bytes, output_bytes, handovers, max_query,
         max_output;
@@ -59,6 +70,9 @@ struct worker {
 
 int worker_init(struct worker *w, struct server *server, uint32_t id);
 void worker_destroy(struct worker *w);
+// A turn in the midst of something that takes long: connections are read and answered, but nothing
+// is executed on the keyspace (shard_turn_inside).
+void worker_turn_inside(struct worker *w);
 // Ticks until the server stops, then until what is under way has been answered on all shards.
 void worker_run(struct worker *w);
 

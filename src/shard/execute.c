@@ -5,6 +5,7 @@
 #include "base/crash_slot.h"
 #include "engine/call.h"
 #include "shard/gather.h"
+#include "shard/logging.h"
 #include "shard/serve.h"
 
 #define FETCH_BUCKETS 32 // pieces ahead of the one that is run;
@@ -164,7 +165,10 @@ void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool w
         size_t before = with_lengths ? reply_bytes(ctx->reply) : 0;
         execute_piece(s, ctx, p);
         if (with_lengths) p->reply_bytes = reply_bytes(ctx->reply) - before;
-        if (UNLIKELY(ctx->space->ready != NULL) && !(p->ctx_flags & CTX_UNIT_GOES_ON))
+        if (UNLIKELY(p->tx || ctx->space->effects) && !(p->ctx_flags & CTX_UNIT_GOES_ON))
+            logging_end_unit(s, ctx, p->tx, p->tx_part);
+        if (UNLIKELY(ctx->space->ready != NULL) && !(p->ctx_flags & CTX_UNIT_GOES_ON) &&
+            !s->parked && !s->is_inside) // in those cases another unit goes on
             serve_ready(s, ctx);
         fetch_next(&fetches);
     }

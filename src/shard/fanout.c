@@ -7,6 +7,7 @@
 #include "engine/interest.h"
 #include "engine/settings.h"
 #include "shard/execute.h"
+#include "shard/logging.h"
 
 #define SHARDS_MAX       SETTINGS_THREADS_MAX
 #define FEW_KEYS         64  // positions kept on the stack
@@ -93,9 +94,9 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call)
 {
     struct piece *p = &call->piece;
     call->shard = home;
-    call->is_quiet = call->is_exec = call->is_subscribing = false;
+    call->is_quiet = call->is_exec = call->is_subscribing = call->is_silent = false;
     call->may_block = p->cmd && p->cmd->serve;
-    p->first_key = NULL;
+    p->first_key = call->queued_key = NULL;
     if (UNLIKELY(!p->cmd)) {
         call->route = ROUTE_HOME;
     } else if (LIKELY(has_one_key(p->cmd))) {
@@ -176,8 +177,8 @@ static void add_piece(struct shard *s, struct operation *op, struct request *r, 
     struct piece *p = &r->pieces[r->piece_count];
     r->pieces_part[r->piece_count++] = part;
     *p = (struct piece){.cmd = r->whole.cmd, .argc = 0, .ctx_flags = CTX_IS_PART};
-    p->argv = operation_alloc(&s->pool, op, (size_t)argc * sizeof p->argv[0]);
-    if (r->whole.blobs) p->blobs = operation_alloc(&s->pool, op, (size_t)argc * sizeof p->blobs[0]);
+    p->argv = operation_room(&s->pool, op, (size_t)argc * sizeof p->argv[0]);
+    if (r->whole.blobs) p->blobs = operation_room(&s->pool, op, (size_t)argc * sizeof p->blobs[0]);
     part_add(&op->parts[part], p);
 }
 
@@ -224,12 +225,14 @@ static void split_everywhere(struct shard *s, struct operation *op, struct reque
     }
 }
 
+// What was queued lies in the operation's memory already.
 static void copy_args(struct shard *s, struct operation *op, struct piece *to,
                       const struct piece *from)
 {
     *to = *from;
     to->next = NULL;
-    to->argv = operation_alloc(&s->pool, op, (size_t)from->argc * sizeof to->argv[0]);
+    if (op->is_exec) return;
+    to->argv = operation_room(&s->pool, op, (size_t)from->argc * sizeof to->argv[0]);
     memcpy(to->argv, from->argv, (size_t)from->argc * sizeof to->argv[0]);
 }
 
@@ -240,6 +243,7 @@ static void add_request(struct shard *s, struct operation *op, const struct ctx 
     if (call->route == ROUTE_HOME) {
         struct ctx ctx = *op_ctx;
         ctx.reply = &op->local;
+        if (!op->local.head) operation_lend_room(&s->pool, op, &op->local, REPLY_ROOM_MIN);
         ctx.flags |= CTX_NOTE_LATER;
         shard_execute(s, &ctx, &r->whole, true);
         r->local_bytes = r->whole.reply_bytes;
@@ -259,10 +263,9 @@ static void add_request(struct shard *s, struct operation *op, const struct ctx 
     }
 }
 
-static struct operation *new_operation(struct shard *s, const struct ctx *op_ctx,
-                                       enum operation_kind kind)
+static struct operation *init_operation(struct operation *op, struct shard *s,
+                                        const struct ctx *op_ctx, enum operation_kind kind)
 {
-    struct operation *op = operation_new(&s->pool);
     op->kind = kind;
     op->home = s->id;
     op->session = op_ctx->session;
@@ -279,16 +282,70 @@ static void set_init(const struct engine *e, struct shard_set *set)
     memset(set->has, 0, e->shard_count * sizeof set->has[0]);
 }
 
+static void add_tx(struct shard *s, struct operation *op, struct log_tx *tx, uint32_t most)
+{
+    if (!op->txs) op->txs = operation_alloc(&s->pool, op, most * sizeof op->txs[0]);
+    op->txs[op->tx_count++] = tx;
+}
+
+// What a split command writes on several shards is one unit for their logs.
+static void log_as_one(struct shard *s, struct operation *op, struct request *r, uint32_t most)
+{
+    if (r->piece_count < 2 || !(r->whole.cmd->flags & CMD_WRITE)) return;
+    struct log_tx *tx = logging_split(r->piece_count);
+    for (uint32_t i = 0; i < r->piece_count; i++) {
+        r->pieces[i].tx = tx;
+        r->pieces[i].tx_part = i;
+    }
+    add_tx(s, op, tx, most);
+}
+
+// So is what a transaction writes.
+static void log_exec_as_one(struct shard *s, struct operation *op)
+{
+    uint32_t count = 0;
+    bool writes = false;
+    for (uint32_t i = 0; i < op->request_count; i++)
+        writes |= op->requests[i].whole.cmd && (op->requests[i].whole.cmd->flags & CMD_WRITE);
+    for (uint32_t i = 0; i < op->part_count; i++) count += op->parts[i].last != NULL;
+    if (!writes || count < 2) return;
+    struct log_tx *tx = logging_split(count);
+    count = 0;
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        struct piece *last = op->parts[i].last;
+        if (!last) continue;
+        last->tx = tx;
+        last->tx_part = count++;
+    }
+    add_tx(s, op, tx, 1);
+}
+
+// Small replies lie in the operation's own memory. A meeting's are all in the first part.
+static void lend_rooms(struct shard *s, struct operation *op)
+{
+    bool is_meeting = op->kind == OPERATION_MEETING;
+    for (uint32_t i = 0; i < (is_meeting ? 1 : op->part_count); i++) {
+        uint32_t room = REPLY_ROOM_MIN + (is_meeting ? op->request_count * REPLY_ROOM_PIECE : 0);
+        for (const struct piece *p = op->parts[i].first; p && room < REPLY_ROOM_MAX; p = p->next)
+            room += REPLY_ROOM_PIECE;
+        operation_lend_room(&s->pool, op, &op->parts[i].reply, MIN(room, REPLY_ROOM_MAX));
+    }
+}
+
 static void add_requests(struct shard *s, struct operation *op, const struct ctx *op_ctx,
                          const struct call *calls, uint32_t count, struct shard_set *set)
 {
     set_finish(s->engine, set);
-    uint32_t room = REPLY_ROOM_MIN + count * REPLY_ROOM_PIECE;
-    operation_set_parts(&s->pool, op, set->shards, set->count, MIN(room, REPLY_ROOM_MAX));
+    bool is_logged = s->space->effects && op->kind == OPERATION_BATCH && !op->is_exec;
+    operation_set_parts(&s->pool, op, set->shards, set->count);
     op->requests = operation_alloc(&s->pool, op, count * sizeof op->requests[0]);
     op->request_count = count;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         add_request(s, op, op_ctx, &op->requests[i], &calls[i], set);
+        if (UNLIKELY(is_logged) && op->requests[i].pieces)
+            log_as_one(s, op, &op->requests[i], count);
+    }
+    if (op->part_count) lend_rooms(s, op);
 }
 
 struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, struct call *calls,
@@ -296,8 +353,9 @@ struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, st
 {
     struct shard_set set;
     set_init(s->engine, &set);
-    struct operation *op = new_operation(
-        s, op_ctx, calls[0].route == ROUTE_MEETING ? OPERATION_MEETING : OPERATION_BATCH);
+    struct operation *op =
+        init_operation(operation_new(&s->pool), s, op_ctx,
+                       calls[0].route == ROUTE_MEETING ? OPERATION_MEETING : OPERATION_BATCH);
     op->may_block = calls[0].may_block;
     if (calls[0].is_quiet || calls[0].is_subscribing) op->runner = s->id; // it changes the session
     if (op->may_block) op->ctx_flags |= CTX_MAY_BLOCK;
@@ -343,22 +401,26 @@ enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
     struct shard_set set;
     if (e->shard_count == 1) return EXEC_HOME;
     exec_shards(e, t, &set);
-    bool is_home = true, has_session = fanout_is_exec_quiet(t);
+    bool is_home = true;
     uint32_t count = 0;
     for (uint32_t i = 0; i < e->shard_count; i++) {
         count += set.has[i];
         is_home &= !set.has[i] || i == home;
     }
     if (is_home) return EXEC_HOME;
-    if (count == 1 && !has_session) return EXEC_BATCH;
+    if (count == 1 && !t->is_quiet) return EXEC_BATCH;
     return must_meet(e, t) ? EXEC_MEETING : EXEC_BATCH;
 }
 
-bool fanout_is_exec_quiet(const struct transaction *t)
+void fanout_route_queued(const struct engine *e, uint32_t home, struct transaction *t)
 {
-    for (uint32_t i = 0; i < t->count; i++)
-        if (t->calls[i].is_quiet || t->calls[i].is_subscribing) return true;
-    return false;
+    t->is_quiet = false;
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct call *call = &t->calls[i];
+        if (LIKELY(call->is_routed)) continue;
+        fanout_route(e, home, call);
+        t->is_quiet |= call->is_quiet || call->is_subscribing;
+    }
 }
 
 // A command that asks the server rather than the keyspace (INFO, CONFIG) runs in the home shard's
@@ -385,8 +447,8 @@ struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct 
 {
     struct shard_set set;
     bool is_meeting = route == EXEC_MEETING;
-    struct operation *op =
-        new_operation(s, op_ctx, is_meeting ? OPERATION_MEETING : OPERATION_BATCH);
+    struct operation *op = init_operation(t->op ? t->op : operation_new(&s->pool), s, op_ctx,
+                                          is_meeting ? OPERATION_MEETING : OPERATION_BATCH);
     op->is_exec = true;
     op->exec = t->exec;
     op->ctx_flags |= CTX_IN_EXEC;
@@ -394,17 +456,17 @@ struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct 
     // Relaxed: the connection holds one.
     if (t->watch) atomic_fetch_add_explicit(&t->watch->refs, 1, memory_order_relaxed);
     exec_shards(s->engine, t, &set);
-    bool has_session = fanout_is_exec_quiet(t);
-    for (uint32_t i = 0; i < t->count && has_session; i++) {
+    for (uint32_t i = 0; i < t->count && t->is_quiet; i++) {
         op->follows_session |= changes_session(&t->calls[i]);
         if (!is_meeting) route_to_home(s, &t->calls[i]);
     }
-    if (has_session) {
+    if (t->is_quiet) {
         set.has[s->id] = true;
         op->runner = s->id;
     }
     for (uint32_t i = 0; i < t->count && is_meeting; i++) t->calls[i].route = ROUTE_MEETING;
     add_requests(s, op, op_ctx, t->calls, t->count, &set);
     if (!is_meeting) mark_units(op);
+    if (!is_meeting && UNLIKELY(s->space->effects != NULL)) log_exec_as_one(s, op);
     return op;
 }

@@ -23,15 +23,23 @@ struct call {
     uint32_t shard; // ROUTE_ONE
     bool is_quiet;  // only when the connection has nothing in flight; ROUTE_QUIET and SPAN_SESSION
     bool may_block; // alone in its operation (engine/block.h)
-    bool is_subscribing; // SUBSCRIBE or its kin, over several shards
-    bool is_exec;        // EXEC that runs what was queued; alone in its run
+    bool is_subscribing;    // SUBSCRIBE or its kin, over several shards
+    bool is_exec;           // EXEC that runs what was queued; alone in its run
+    bool is_silent;         // the server's own: no reply, and no monitor sees it
+    bool is_routed;         // of a transaction: ROUTE_ONE, found while it was queued
+    const char *queued_key; // the first key of a command that is queued now, if shard and
+                            // piece.first_hash are its; else NULL
 };
 
 // What a connection queued between MULTI and EXEC.
 struct transaction {
+    struct operation
+        *op; // memory for all that is queued, and what it will travel in; owned, or NULL
     struct call *calls;
     uint32_t count;
-    struct watch *watch;        // what it watches, or NULL; borrowed
+    bool has_blobs;      // among the arguments: references, owned
+    bool is_quiet;       // a command in it must run when nothing is in flight; once they are routed
+    struct watch *watch; // what it watches, or NULL; borrowed
     const bool *watched_shards; // by shard; with watch
     const struct command *exec; // the declaration of EXEC
 };
@@ -46,6 +54,8 @@ void fanout_route(const struct engine *e, uint32_t home, struct call *call);
 struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, struct call *calls,
                                    uint32_t count);
 
+// Routes its calls, where that was not done while they were queued.
+void fanout_route_queued(const struct engine *e, uint32_t home, struct transaction *t);
 // How a transaction runs, once all its calls are routed.
 enum exec_route {
     EXEC_HOME,    // everything is at home, or there is one shard
@@ -54,8 +64,6 @@ enum exec_route {
 };
 enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
                                   const struct transaction *t);
-// Is there a command in it that must run when nothing is in flight?
-bool fanout_is_exec_quiet(const struct transaction *t);
-// Makes an operation of it: EXEC_BATCH or EXEC_MEETING.
+// Makes an operation of it, which takes over t->op.
 struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct transaction *t,
                               enum exec_route route);

@@ -20,11 +20,13 @@
 #include <stdint.h>
 
 #include "engine/ctx.h"
+#include "shard/held.h"
 #include "shard/inbox.h"
 
 #define OPERATION_BLOCK_BYTES 8192 // of the blocks that operations are cut from
 
 struct operation;
+struct log_tx;
 struct call;
 struct waiter;
 struct watch;
@@ -43,6 +45,8 @@ struct piece {
     uint64_t ticks;            // out: how long it took
     struct keyspace *gathered; // out, SPAN_GATHER: copies of its keys' values (gather.h); owned
     struct piece *next;        // in the same part
+    struct log_tx *tx;         // the unit that ends with this piece goes on elsewhere (logging.h)
+    uint32_t tx_part;          // which of its parts this is
 };
 
 struct part {
@@ -50,8 +54,8 @@ struct part {
     struct operation *op;
     uint32_t shard;
     struct piece *first, *last;
+    struct held held;   // executed, and waits for the log
     struct reply reply; // of all pieces, one behind the other
-    struct reply_chunk lent;
 };
 
 struct request {           // one command of the connection, as it came
@@ -90,6 +94,12 @@ struct operation {
     // A meeting that is none of a connection's commands (serve.c): runs in place of the requests.
     void (*meet)(struct shard *shard, struct ctx *ctx, struct operation *op);
     struct mail summons; // to the runner, when all have arrived
+    // What it writes on several shards is one unit for the log (logging.h).
+    uint64_t txid;       // a meeting's
+    struct log_tx **txs; // an array: a batch's, in the order of the requests
+    uint32_t tx_count;
+    struct held served; // a waiter was served, and its reply waits for the log
+    struct ending ending;
     // A transaction: the requests are its commands.
     bool is_exec;
     bool is_refused;            // out: a watched key had changed; nothing was run
@@ -97,7 +107,7 @@ struct operation {
     struct watch *watch;        // what EXEC looks at first, or NULL; a reference, owned
     const struct command *exec; // the declaration of EXEC, and its time
     uint64_t exec_ticks;
-    struct call *queued; // their arguments; owned by the connection, which frees them
+    struct call *queued; // those with blobs, whose references the connection gives back; or NULL
     uint32_t queued_count;
     bool is_spread;       // may block on several shards; counted (engine.h)
     bool has_run;         // at home: a meeting that changes subscriptions is over
@@ -113,7 +123,7 @@ struct operation {
     void (*on_blocked)(struct operation *op); // when it began to wait
     void *owner;                              // the connection
     struct operation *next;                   // of the connection, in order
-    struct reply *pushes; // what was pushed to it meanwhile; owned, NULL if nothing was
+    struct reply *behind; // answered at home or pushed to it meanwhile; NULL if nothing was
     bool is_done;
     void *held[4];                  // the connection's: buffers it holds for the arguments
     struct operation_block *blocks; // memory
@@ -129,17 +139,26 @@ struct operation_block {
 struct operation_pool {
     struct operation_block *spare;
     uint32_t spare_count;
+    uint32_t spare_least; // since operation_pool_trim
 };
 
 struct operation *operation_new(struct operation_pool *pool);
 // Frees it with its replies; what it borrowed is the connection's business.
 void operation_free(struct operation_pool *pool, struct operation *op);
 void operation_pool_free(struct operation_pool *pool);
-// Zeroed memory that lives as long as the operation; aligned to 16.
+// Now and then: frees some of what was not needed since the last time.
+void operation_pool_trim(struct operation_pool *pool);
+// Zeroed memory that lives as long as the operation; aligned to 16. Home's thread, as all of these.
 void *operation_alloc(struct operation_pool *pool, struct operation *op, size_t bytes);
-// parts[0..count), one for each shard of `shards` (ascending), each with `reply_bytes` of room for
-// replies.
+// The same, but whatever is in it: it will be written.
+void *operation_room(struct operation_pool *pool, struct operation *op, size_t bytes);
+// Gives a reply that is empty `bytes` of room there.
+void operation_lend_room(struct operation_pool *pool, struct operation *op, struct reply *reply,
+                         uint32_t bytes);
+// What stands behind the operation's replies (op->behind), with a little room of its own.
+struct reply *operation_behind(struct operation_pool *pool, struct operation *op);
+// parts[0..count), one for each shard of `shards` (ascending), with no room for replies.
 void operation_set_parts(struct operation_pool *pool, struct operation *op, const uint32_t *shards,
-                         uint32_t count, uint32_t reply_bytes);
+                         uint32_t count);
 // Appends a piece to a part.
 void part_add(struct part *part, struct piece *piece);

@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "engine/tracking.h"
+#include "shard/logging.h"
 #include "shard/message.h"
 
 // --- the life of an operation that waits ---------------------------------------------------------
@@ -35,6 +37,26 @@ static void finish(struct shard *s, struct waiter *w)
 {
     struct operation *op = w->owner;
     shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
+static void release_finished(struct shard *s, struct held *held)
+{
+    struct operation *op = CONTAINER_OF(held, struct operation, served);
+    shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
+// It was served: its reply may be told when the log is safe, in a meeting those of all its shards.
+static void finish_served(struct shard *s, struct ctx *ctx, struct waiter *w)
+{
+    struct operation *op = w->owner;
+    if (ctx->space_count > 1) {
+        op->ending = (struct ending){s->endings, &op->finished, op->home};
+        s->endings = &op->ending;
+        return;
+    }
+    logging_end_unit(s, ctx, NULL, 0);
+    op->served.release = release_finished;
+    logging_hold(s, &op->served, logging_end(s));
 }
 
 void serve_end_canceled(struct shard *s, struct waiter *waiter)
@@ -104,14 +126,15 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
     c.flags = CTX_NOTE_LATER;
     c.reply = &w->reply;
     c.waiter = NULL;
-    if (!w->cmd->serve(&c, key)) {
+    snapshot_touch_keys(&c);
+    if (!engine_serve(&c, key)) {
         if (waiter_unclaim(w)) return false;
         waiter_end(w); // home has given it up meanwhile
     }
     if (UNLIKELY(c.session->tracking)) tracking_remember(&c);
     tracking_unit_end(&c); // before its reply is on its way
     unlink_at_hand(ctx, w);
-    finish(s, w);
+    finish_served(s, &c, w);
     return true;
 }
 
@@ -167,7 +190,7 @@ static void retry(struct shard *s, struct ctx *ctx, struct waiter *w)
     op->now_ms = ctx->now_ms;
     op->waiter = w;
     atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed); // a link holds one
-    operation_set_parts(&s->pool, op, shards, count, 0);
+    operation_set_parts(&s->pool, op, shards, count);
     shard_enter(s, op);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/shard.h"
 
+#include <semaphore.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,8 +11,10 @@
 #include "engine/settings.h"
 #include "engine/tracking.h"
 #include "shard/execute.h"
+#include "shard/logging.h"
 #include "shard/message.h"
 #include "shard/serve.h"
+#include "store/image.h"
 
 #define CRON_BUDGET   2000 // expiries and frees a tick: a few hundred microseconds
 #define SPIN_MAX_US   40
@@ -71,12 +74,16 @@ void shard_post(struct shard *from, struct shard *to, struct mail *mail)
     if (inbox_claim_wake(&to->inbox)) ring_wake(from ? from->ring : NULL, to->ring);
 }
 
-static void deliver_list(struct shard *s, struct mail *mail)
+// What comes in a turn inside of a delivery is delivered behind what was there before.
+static void deliver_list(struct shard *s, struct mail *list)
 {
-    while (mail) {
-        struct mail *next = mail->next; // deliver may free the mail
+    struct mail **end = &s->taken_mail;
+    while (UNLIKELY(*end != NULL)) end = &(*end)->next;
+    *end = list;
+    while (s->taken_mail) {
+        struct mail *mail = s->taken_mail;
+        s->taken_mail = mail->next; // deliver may free the mail
         mail->deliver(s, mail);
-        mail = next;
     }
 }
 
@@ -124,21 +131,35 @@ static bool may_run_exec(struct operation *op, struct ctx *ctx)
     return !op->is_refused;
 }
 
+static void finish_part(struct shard *s, struct held *held)
+{
+    struct operation *op = CONTAINER_OF(held, struct part, held)->op;
+    // Release: the replies are written before the home shard counts this part as finished. Acquire:
+    // the last one passes the others' on.
+    if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
+        shard_post(s, s->group->shards[op->home], &op->finished);
+}
+
 static void run_batch_part(struct shard *s, struct inbox_item *item)
 {
     struct part *part = CONTAINER_OF(item, struct part, item);
     struct operation *op = part->op;
     struct ctx ctx = operation_ctx(s, part);
-    if (may_run_exec(op, &ctx)) shard_execute(s, &ctx, part->first, true);
+    uint64_t logged = logging_end(s);
+    if (may_run_exec(op, &ctx))
+        shard_execute(s, &ctx, part->first, true);
+    else if (part->last && part->last->tx)
+        logging_end_unit(s, &ctx, part->last->tx, part->last->tx_part); // it did nothing
     if (op->is_exec) tracking_unit_end(&ctx);
     if (UNLIKELY(ctx.waiter != NULL)) {
         serve_note_blocked(s, op, ctx.waiter);
         return; // it is finished when it is served
     }
-    // Release: the replies are written before the home shard counts this part as finished. Acquire:
-    // the last one passes the others' on.
-    if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
-        shard_post(s, s->group->shards[op->home], &op->finished);
+    part->held.release = finish_part;
+    if (UNLIKELY(logging_end(s) != logged))
+        logging_hold(s, &part->held, logging_end(s));
+    else
+        finish_part(s, &part->held);
 }
 
 // --- meetings ------------------------------------------------------------------------------------
@@ -148,6 +169,7 @@ static void deliver_resume(struct shard *s, struct mail *mail)
     (void)mail;
     ASSERT(s->parked);
     s->parked = NULL;
+    logging_resume(s);
 }
 
 static void backlog_append(struct shard *s, struct inbox_item *list)
@@ -229,20 +251,55 @@ static void run_meeting(struct shard *s, struct operation *op)
     op->has_run = true; // the session's home is the runner where that matters
     serve_ready(s, &ctx);
     tracking_unit_end(&ctx); // of a transaction, and what was noted at the others
-    if (ctx.waiter) serve_note_blocked(s, op, ctx.waiter); // it may be ended from here on
+    uint64_t txid = op->txid;
+    struct ending *endings = s->endings;
+    s->endings = NULL;
+    if (ctx.waiter) {
+        serve_note_blocked(s, op, ctx.waiter); // it may be ended from here on
+    } else {
+        op->ending = (struct ending){endings, &op->finished, op->home};
+        endings = &op->ending;
+    }
+    stat_add(&s->engine->stats[s->id]->meetings, 1);
+    logging_end_meeting(s, &ctx, txid, endings);
     for (uint32_t i = 0; i < ctx.space_count; i++)
         if (spaces[i] && i != s->id) {
             struct shard *other = s->group->shards[i];
             shard_post(s, other, &other->resume);
         }
-    stat_add(&s->engine->stats[s->id]->meetings, 1);
-    if (!ctx.waiter) shard_post(s, s->group->shards[op->home], &op->finished);
 }
 
 static void deliver_summons(struct shard *s, struct mail *mail)
 {
     s->parked = NULL;
     run_meeting(s, CONTAINER_OF(mail, struct operation, summons));
+}
+
+struct errand {
+    struct mail mail;
+    void (*run)(struct shard *shard, void *arg);
+    void *arg;
+    sem_t is_done;
+};
+
+static void deliver_errand(struct shard *s, struct mail *mail)
+{
+    struct errand *e = CONTAINER_OF(mail, struct errand, mail);
+    ASSERT(s->parked);
+    e->run(s, e->arg);
+    sem_post(&e->is_done); // it is gone from here on
+}
+
+void shard_run_at(struct shard *other, void (*run)(struct shard *shard, void *arg), void *arg)
+{
+    struct errand e = {.mail = {.deliver = deliver_errand}, .run = run, .arg = arg};
+    sem_init(&e.is_done, 0, 0);
+    inbox_post(&other->inbox, &e.mail);
+    // Whoever has claimed to wake it may be this shard, with its next submission.
+    ring_wake(NULL, other->ring);
+    while (sem_wait(&e.is_done) != 0) // a signal
+        ;
+    sem_destroy(&e.is_done);
 }
 
 static void arrive_at_meeting(struct shard *s, struct inbox_item *item)
@@ -265,10 +322,41 @@ static void arrive_at_meeting(struct shard *s, struct inbox_item *item)
 
 // --- the inbox -----------------------------------------------------------------------------------
 
+// Commands from another shard lie in the other core's cache. While a part is run, the next one's
+// keys are on their way, and the commands of the one behind it. Inlined, or gcc drops them.
+#define FETCH static inline __attribute__((always_inline)) void
+
+FETCH fetch_keys(const struct shard *s, const struct inbox_item *item)
+{
+    enum { KEYS = 16 };
+    if (!item || item->run != run_batch_part) return;
+    const struct part *part = CONTAINER_OF(item, struct part, item);
+    const struct dict *keys = &s->space->dbs[part->op->db].keys;
+    const struct piece *p = part->first;
+    for (int i = 0; p && i < KEYS; i++, p = p->next) {
+        __builtin_prefetch(p->argv);
+        if (p->first_key) dict_prefetch_bucket(keys, p->first_hash);
+    }
+}
+
+FETCH fetch_requests(const struct inbox_item *item)
+{
+    enum { LINE = 64, LINES = 32 };
+    if (!item || item->run != run_batch_part) return;
+    const struct operation *op = CONTAINER_OF(item, struct part, item)->op;
+    const char *p = (const char *)op->requests,
+               *end = (const char *)(op->requests + op->request_count);
+    for (int i = 0; p < end && i < LINES; i++, p += LINE) __builtin_prefetch(p);
+}
+
 static void run_backlog(struct shard *s)
 {
-    while (s->backlog && !s->parked) {
+    while (s->backlog && !s->parked && !s->is_inside) {
         struct inbox_item *item = s->backlog;
+        if (item->next) {
+            fetch_requests(item->next->next);
+            fetch_keys(s, item->next);
+        }
         s->backlog = item->next;
         if (!s->backlog) s->backlog_tail = NULL;
         item->run(s, item);
@@ -289,7 +377,7 @@ static void run_inbox(struct shard *s)
 bool shard_may_run_in_place(struct shard *s)
 {
     if (UNLIKELY(s->backlog || inbox_has_parts(&s->inbox))) run_inbox(s);
-    return !s->parked && !s->backlog;
+    return !s->parked && !s->backlog && !s->is_inside;
 }
 
 static void begin(struct shard *s, struct operation *op)
@@ -305,6 +393,13 @@ static void lock_inboxes(struct shard *s, struct operation *op)
 {
     for (uint32_t i = 0; i < op->part_count; i++)
         inbox_lock(&s->group->shards[op->parts[i].shard]->inbox);
+}
+
+// Transactions over several shards get their numbers in the order in which they enter.
+static void number_transactions(struct shard *s, struct operation *op)
+{
+    if (op->kind == OPERATION_MEETING) op->txid = logging_next_txid(s);
+    for (uint32_t i = 0; i < op->tx_count; i++) logging_number(s, op->txs[i]);
 }
 
 static void unlock_inboxes(struct shard *s, struct operation *op)
@@ -330,6 +425,7 @@ void shard_submit(struct shard *s, struct operation *op)
     struct inbox_item *own = NULL, *before = NULL;
     begin(s, op);
     lock_inboxes(s, op);
+    number_transactions(s, op);
     for (uint32_t i = 0; i < op->part_count; i++) {
         struct part *part = &op->parts[i];
         if (part->shard == s->id) {
@@ -352,9 +448,38 @@ void shard_enter(struct shard *s, struct operation *op)
 {
     begin(s, op);
     lock_inboxes(s, op);
+    number_transactions(s, op);
     for (uint32_t i = 0; i < op->part_count; i++)
         inbox_push(&s->group->shards[op->parts[i].shard]->inbox, &op->parts[i].item);
     unlock_inboxes(s, op);
+}
+
+struct summons_of_all {
+    struct inbox_item item;
+    void (*run)(struct shard *shard, void *arg);
+    void *arg;
+};
+
+static void run_summons(struct shard *s, struct inbox_item *item)
+{
+    struct summons_of_all call = *CONTAINER_OF(item, struct summons_of_all, item);
+    mem_free(CONTAINER_OF(item, struct summons_of_all, item));
+    call.run(s, call.arg);
+}
+
+void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *arg), void *arg)
+{
+    struct shard_group *g = from->group;
+    for (uint32_t i = 0; i < g->count; i++) inbox_lock(&g->shards[i]->inbox);
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct summons_of_all *call = mem_alloc(sizeof *call);
+        *call = (struct summons_of_all){.item.run = run_summons, .run = run, .arg = arg};
+        inbox_push(&g->shards[i]->inbox, &call->item);
+    }
+    for (uint32_t i = g->count; i-- > 0;) inbox_unlock(&g->shards[i]->inbox);
+    for (uint32_t i = 0; i < g->count; i++)
+        if (g->shards[i] != from && inbox_claim_wake(&g->shards[i]->inbox))
+            ring_wake(from->ring, g->shards[i]->ring);
 }
 
 void shard_discard_inbox(struct shard *s)
@@ -393,9 +518,12 @@ static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
     bool is_off =
         s->parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
     if (has_work(s) || (s->has_more_cron && !is_off)) return 0;
+    if (UNLIKELY(s->image != NULL) && !s->parked && !s->is_image_full) return 0;
     int64_t due_ms = s->next_cron_ms;
+    if (UNLIKELY(s->image != NULL)) due_ms = MIN(due_ms, clock_unix_ms() + 1);
     due_ms = MIN(due_ms, s->next_timer_ms);
     if (!is_off) due_ms = MIN(due_ms, keyspace_next_cron_ms(s->space));
+    if (s->log) due_ms = MIN(due_ms, log_next_ms(s->log));
     int64_t wait_us = MAX(due_ms - clock_unix_ms(), 0) * 1000;
     return max_wait_us >= 0 ? MIN(wait_us, max_wait_us) : wait_us;
 }
@@ -411,24 +539,59 @@ static void wait_and_receive(struct shard *s, int64_t timeout_us)
     atomic_store_explicit(&s->inbox.is_asleep, false, memory_order_relaxed);
 }
 
+// A slice of the snapshot, between commands.
+static void work_on_image(struct shard *s)
+{
+    enum { BUCKETS = 16 }; // some tens of microseconds
+    enum image_state state = image_work(s->image, s->space, BUCKETS);
+    s->is_image_full = state == IMAGE_FULL;
+    if (state == IMAGE_DONE) s->image = NULL;
+}
+
 static void housekeeping(struct shard *s)
 {
     int64_t now_ms = shard_now_ms(s);
+    if (UNLIKELY(s->image != NULL) && !s->parked) work_on_image(s);
     if (!s->parked) {
         s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
-        if (UNLIKELY(s->space->ready != NULL)) { // a stream that expired
-            struct ctx ctx = shard_ctx(s);
-            serve_ready(s, &ctx);
-        }
+        struct ctx ctx = shard_ctx(s);
+        if (UNLIKELY(s->space->effects != NULL)) logging_end_unit(s, &ctx, NULL, 0);
+        if (UNLIKELY(s->space->ready != NULL)) serve_ready(s, &ctx); // a stream that expired
     }
     if (now_ms >= s->next_timer_ms) s->hooks->timers(s);
     if (now_ms < s->next_cron_ms && s->next_cron_ms - now_ms <= SHARD_CRON_MS) return;
     s->next_cron_ms = now_ms + SHARD_CRON_MS;
+    operation_pool_trim(&s->pool);
     if (s->hooks->cron) s->hooks->cron(s);
+}
+
+void shard_turn_inside(struct shard *s)
+{
+    enum { ROUNDS = 4 }; // a request is read, answered, and the answer is sent
+    ASSERT(!s->parked && !s->is_inside);
+    s->is_inside = true;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (s->hooks->flush) s->hooks->flush(s);
+        s->is_now_stale = true;
+        int callbacks = ring_run(s->ring, 0);
+        bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail;
+        deliver_mail(s);
+        if (callbacks <= 0 && !has_mail) break;
+    }
+    s->is_inside = false;
+}
+
+static void flush_log(struct shard *s)
+{
+    static const enum log_policy policies[] = {[FSYNC_NO] = LOG_SYNC_NO,
+                                               [FSYNC_ALWAYS] = LOG_SYNC_ALWAYS,
+                                               [FSYNC_EVERYSEC] = LOG_SYNC_EVERYSEC};
+    log_flush(s->log, policies[shard_settings(s)->appendfsync], shard_now_ms(s));
 }
 
 void shard_tick(struct shard *s, int64_t max_wait_us)
 {
+    if (s->log) flush_log(s); // what it makes safe leaves with this turn
     if (s->hooks->flush) s->hooks->flush(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
     if (timeout_us && (s->in_flight || s->parked) && s->group->count > 1) {

@@ -32,6 +32,7 @@ struct shard_group {
     struct engine *engine;
     uint32_t count;
     struct shard **shards; // by id
+    _Atomic uint64_t next_txid; // of transactions over several shards (logging.h)
 };
 
 #define SHARD_CRON_MS 100
@@ -53,9 +54,19 @@ struct shard {
     void *owner;                               // the server's worker
     struct inbox_item *backlog, *backlog_tail; // taken out of the inbox, not run yet
     struct operation *parked;                  // the meeting that this shard waits for, or NULL
+    bool is_inside;                            // in shard_turn_inside: as if parked
     struct mail *local_mail, *local_mail_tail; // to itself
+    struct mail *taken_mail;                   // being delivered
     struct operation_pool pool;
     uint32_t in_flight; // operations submitted from here and not finished
+    // The log (logging.h).
+    struct log *log;                 // owned by who made it; NULL: none
+    struct image *image;             // of which this shard makes its part (store/image.h), or NULL
+    bool is_image_full;              // the writer must catch up first
+    struct held *held, *held_tail;   // what waits until it is safe
+    struct ending *endings;          // of those whom the meeting that runs here has served
+    struct log_record *meeting_record; // left by a meeting's runner, for when this shard goes on
+    struct farewell_part *meeting_farewell;
     uint32_t spin_us;   // how long it pays to wait awake; adapts
     int64_t now_ms;     // Unix ms; see shard_now_ms
     bool is_now_stale;
@@ -73,6 +84,11 @@ void shard_destroy(struct shard *s);
 // One turn: flush, wait up to max_wait_us (-1: until something happens), run what came.
 void shard_tick(struct shard *s, int64_t max_wait_us);
 
+// A turn in the midst of a command that takes long: connections are read and written, mail is
+// delivered, but nothing is executed on the keyspace, which is the command's, and settings stay as
+// they are. Whoever is at work up the stack is left alone (ring_recv.is_held). Not nested.
+void shard_turn_inside(struct shard *s);
+
 // Unix ms of this turn; read from the clock once after each wait.
 int64_t shard_read_clock(struct shard *s);
 static inline int64_t shard_now_ms(struct shard *s)
@@ -83,6 +99,9 @@ static inline int64_t shard_now_ms(struct shard *s)
 // The newest settings; valid until the next call on this shard.
 static inline const struct settings *shard_settings(struct shard *s)
 {
+    // Relaxed: own writes.
+    if (__builtin_expect(s->is_inside, 0))
+        return atomic_load_explicit(&s->settings, memory_order_relaxed);
     return engine_settings(s->engine, &s->settings);
 }
 
@@ -100,11 +119,19 @@ void shard_submit(struct shard *s, struct operation *op);
 // stands in the inbox like the others.
 void shard_enter(struct shard *s, struct operation *op);
 
+// Has run(shard, arg) run on all shards at one instant in the order of operations.
+void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *arg), void *arg);
+
 // Nothing waits to be run here, and the keyspace is this shard's to touch.
 static inline bool shard_is_clear(struct shard *s)
 {
-    return !s->parked && !s->backlog && !inbox_has_parts(&s->inbox);
+    return !s->parked && !s->is_inside && !s->backlog && !inbox_has_parts(&s->inbox);
 }
+
+// Runs run(shard, arg) on the thread of another shard, which is parked in the meeting that the
+// caller runs, and returns when it is done: for what that thread owns besides the keyspace. Parked
+// shards wait for nobody else, so this ends.
+void shard_run_at(struct shard *other, void (*run)(struct shard *shard, void *arg), void *arg);
 
 // Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
 // thread's shard, or NULL.

@@ -75,7 +75,7 @@ static inline int64_t pack_expiry(struct value v, const struct hash_pack_pair *p
 
 static inline bool is_due(int64_t at_ms, int64_t now_ms)
 {
-    return at_ms >= 0 && at_ms <= now_ms;
+    return at_ms >= 0 && at_ms < now_ms;
 }
 
 // A field whose expiry was `gone_ms` has another now, or left. Looks the first one up if it may be
@@ -396,7 +396,7 @@ static uint32_t expire_in_pack(struct hash_expires *x, int64_t now_ms, uint32_t 
                                removed_fn removed, void *arg)
 {
     uint32_t n = 0, left = hash_pack_count(x->pack), at = hash_pack_first(x->pack);
-    if (x->first_ms > now_ms) return 0;
+    if (x->first_ms >= now_ms) return 0;
     for (; left && n < budget; left--) {
         struct hash_pack_place place = {.at = at, .left = left};
         struct hash_pack_pair pair;

@@ -8,8 +8,9 @@
 //                    which has the pack, with expiries
 //   ENC_HASHTABLE    the word points to a struct hash_table
 //
-// A field whose time has come ("due") is invisible to every function that takes now_ms, until it is
-// taken out (hash_expire_due, hash_remove); hash_len counts it, as Redis's HLEN does.
+// A field's expiry is the last millisecond in which it is there. Once that is over the field is
+// "due": invisible to every function that takes now_ms, until it is taken out (hash_expire_due,
+// hash_remove); hash_len counts it, as Redis's HLEN does.
 #pragma once
 #include "ds/listpack.h"
 #include "types/hash_pack.h"
@@ -55,13 +56,13 @@ uint64_t hash_scan(struct value v, uint64_t cursor, int64_t now_ms, hash_visit_f
 
 // --- expiry --------------------------------------------------------------------------------------
 
-// When a field is due. at_ms: Unix ms (0 or more), or -1 to take the expiry away. The field is
+// How long a field lives. at_ms: Unix ms (0 or more), or -1 to take the expiry away. The field is
 // there.
 void hash_set_expiry(struct value *v, struct slice field, int64_t at_ms);
 // Unix ms; -1: it never expires; -2: there is no such (visible) field.
 int64_t hash_expiry(struct value v, struct slice field, int64_t now_ms);
-// When the first of its fields is due: Unix ms, INT64_MAX if none ever is. Never later than the
-// truth; O(1).
+// The first expiry of its fields: Unix ms, INT64_MAX if there is none. Never later than the truth;
+// O(1).
 int64_t hash_next_expiry(struct value v);
 // Takes out at most `budget` fields that are due, calling removed(arg, field) for each before it
 // goes (NULL: no call); returns how many.

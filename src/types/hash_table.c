@@ -112,7 +112,7 @@ void hash_table_set_expiry(struct hash_table *t, struct hash_item *i, int64_t at
 
 struct hash_item *hash_table_first_due(const struct hash_table *t, int64_t now_ms)
 {
-    if (!t->expires || hash_expires_first_ms(t->expires) > now_ms) return NULL;
+    if (!t->expires || hash_expires_first_ms(t->expires) >= now_ms) return NULL;
     return hash_expires_at(t->expires, 0)->item;
 }
 

@@ -39,7 +39,7 @@ static inline int64_t hash_table_expiry(const struct hash_table *t, const struct
 static inline bool hash_table_is_due(const struct hash_table *t, const struct hash_item *i,
                                      int64_t now_ms)
 {
-    return hash_item_has_place(i) && hash_table_expiry(t, i) <= now_ms;
+    return hash_item_has_place(i) && hash_table_expiry(t, i) < now_ms;
 }
 
 // Adds a field that is not there yet. at_ms: Unix ms, or -1.

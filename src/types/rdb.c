@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What Redis holds in a listpack, intset or chain of listpacks is written as those bytes, and
-// Gyre's small values are the same bytes, so most values are written and read with one copy.
+// Reading values; they are written by types/rdb_writer.c. What Redis holds in a listpack, intset or
+// chain of listpacks is read as those bytes, so most small values take one copy.
 //
-// Reading: a layout's function fills loader.value, which begins as the empty value of its type, and
-// says whether the bytes were good. Whether it then becomes the caller's or is freed is decided in
-// one place, rdb_get_value. Listpacks from outside are checked twice: their structure by
+// A layout's function fills loader.value, which begins as the empty value of its type, and says
+// whether the bytes were good. Whether it then becomes the caller's or is freed is decided in one
+// place, rdb_get_value. Listpacks from outside are checked twice: their structure by
 // listpack_is_valid, then what the type wants of them (pairs, no duplicates, ascending scores).
 #include "types/rdb.h"
 
@@ -22,228 +22,9 @@
 #include "types/stream.h"
 #include "types/zset.h"
 
-#define VERSION_REDIS_7_0 10
-#define VERSION_REDIS_7_4 12
-
-// Containers of type 18.
-#define NODE_PLAIN  1
-#define NODE_PACKED 2
-
 // The latest expiry of a field that Redis knows: 48 bits of milliseconds, less the values that mean
 // something else.
 #define FIELD_EXPIRY_MAX ((INT64_C(1) << 48) - 2)
-
-// --- writing -------------------------------------------------------------------------------------
-
-// The earliest expiry of the hash's fields, INT64_MAX if none has one. (hash_next_expiry may be
-// earlier than the truth.)
-static int64_t first_expiry(struct value v)
-{
-    int64_t first = INT64_MAX, at_ms;
-    struct hash_iter it;
-    struct item field, value;
-    if (hash_next_expiry(v) == INT64_MAX) return INT64_MAX;
-    hash_iter_init(&it, v, HASH_NEVER_DUE);
-    while (hash_iter_next(&it, &field, &value, &at_ms))
-        if (at_ms >= 0 && at_ms < first) first = at_ms;
-    return first;
-}
-
-static enum rdb_type type_of_hash(struct value v)
-{
-    bool is_table = value_encoding(v) == ENC_HASHTABLE;
-    if (first_expiry(v) == INT64_MAX) return is_table ? RDB_HASH : RDB_HASH_LISTPACK;
-    return is_table ? RDB_HASH_METADATA : RDB_HASH_LISTPACK_EX;
-}
-
-enum rdb_type rdb_type_of(enum object_type type, struct value value)
-{
-    switch (type) {
-    case TYPE_LIST: return RDB_LIST_QUICKLIST_2;
-    case TYPE_SET: return value_encoding(value) == ENC_INTSET ? RDB_SET_INTSET : RDB_SET;
-    case TYPE_ZSET: return value_encoding(value) == ENC_LISTPACK ? RDB_ZSET_LISTPACK : RDB_ZSET_2;
-    case TYPE_HASH: return type_of_hash(value);
-    case TYPE_STREAM: return RDB_STREAM_LISTPACKS_2;
-    case TYPE_STRING: break;
-    }
-    return RDB_STRING;
-}
-
-uint16_t rdb_type_version(enum rdb_type type)
-{
-    bool is_new = type == RDB_HASH_METADATA || type == RDB_HASH_LISTPACK_EX;
-    return is_new ? VERSION_REDIS_7_4 : VERSION_REDIS_7_0;
-}
-
-static void put_item(struct buf *out, const struct item *i, bool is_compressed)
-{
-    char scratch[NUM_I64_TEXT];
-    rdb_put_string(out, item_slice(i, scratch), is_compressed);
-}
-
-static void put_listpack(struct buf *out, const struct listpack *lp, bool is_compressed)
-{
-    rdb_put_string(out, (struct slice){(const char *)lp, listpack_bytes(lp)}, is_compressed);
-}
-
-static void put_list(struct buf *out, struct value v, bool is_compressed)
-{
-    struct list_pieces pieces;
-    struct list_piece piece;
-    rdb_put_length(out, list_piece_count(v));
-    list_pieces_init(&pieces, v);
-    while (list_pieces_next(&pieces, &piece)) {
-        rdb_put_length(out, piece.is_plain ? NODE_PLAIN : NODE_PACKED);
-        rdb_put_string(out, (struct slice){piece.bytes, piece.len}, is_compressed);
-    }
-}
-
-static void put_set(struct buf *out, struct value v, bool is_compressed)
-{
-    if (value_encoding(v) == ENC_INTSET) {
-        struct slice bytes;
-        bytes.ptr = set_intset(v, &bytes.len);
-        rdb_put_string(out, bytes, is_compressed);
-        return;
-    }
-    struct set_iter it;
-    struct item member;
-    rdb_put_length(out, set_len(v));
-    set_iter_init(&it, v);
-    while (set_iter_next(&it, &member)) put_item(out, &member, is_compressed);
-}
-
-static void put_zset(struct buf *out, struct value v, bool is_compressed)
-{
-    const struct listpack *lp = zset_listpack(v);
-    if (lp) {
-        put_listpack(out, lp, is_compressed);
-        return;
-    }
-    struct zset_iter it;
-    struct item member;
-    double score;
-    uint64_t len = zset_len(v);
-    rdb_put_length(out, len);
-    // From the highest score down, as Redis does: who inserts the members one by one then always
-    // does so at the head.
-    zset_iter_init(&it, v, len - 1, true);
-    while (zset_iter_next(&it, &member, &score)) {
-        put_item(out, &member, is_compressed);
-        rdb_put_double(out, score);
-    }
-}
-
-// The fields and values of a small hash in turn, as Redis keeps them.
-static struct listpack *pairs_of(struct value v)
-{
-    struct listpack *lp = listpack_new(0);
-    struct hash_iter it;
-    struct item field, value;
-    hash_iter_init(&it, v, HASH_NEVER_DUE);
-    while (hash_iter_next(&it, &field, &value, NULL))
-        lp = listpack_append_item(listpack_append_item(lp, &field), &value);
-    return lp;
-}
-
-static void put_plain_hash(struct buf *out, struct value v, bool is_compressed)
-{
-    if (value_encoding(v) != ENC_HASHTABLE) {
-        struct listpack *lp = pairs_of(v);
-        put_listpack(out, lp, is_compressed);
-        mem_free(lp);
-        return;
-    }
-    struct hash_iter it;
-    struct item field, value;
-    rdb_put_length(out, hash_len(v));
-    hash_iter_init(&it, v, HASH_NEVER_DUE);
-    while (hash_iter_next(&it, &field, &value, NULL)) {
-        put_item(out, &field, is_compressed);
-        put_item(out, &value, is_compressed);
-    }
-}
-
-// Times are written relative to the first, plus one; 0: none.
-static void put_expiring_table(struct buf *out, struct value v, int64_t first_ms,
-                               bool is_compressed)
-{
-    struct hash_iter it;
-    struct item field, value;
-    int64_t at_ms;
-    rdb_put_length(out, hash_len(v));
-    hash_iter_init(&it, v, HASH_NEVER_DUE);
-    while (hash_iter_next(&it, &field, &value, &at_ms)) {
-        rdb_put_length(out, at_ms < 0 ? 0 : (uint64_t)(at_ms - first_ms) + 1);
-        put_item(out, &field, is_compressed);
-        put_item(out, &value, is_compressed);
-    }
-}
-
-struct triple {
-    struct item field, value;
-    int64_t at_ms; // INT64_MAX: never
-    uint32_t index;
-};
-
-static int compare_triples(const void *a, const void *b)
-{
-    const struct triple *x = a, *y = b;
-    if (x->at_ms != y->at_ms) return x->at_ms < y->at_ms ? -1 : 1;
-    return x->index < y->index ? -1 : 1;
-}
-
-// Redis wants the triples in the order of their expiry, those without one last.
-static void put_triples(struct buf *out, struct value v, bool is_compressed)
-{
-    uint32_t count = (uint32_t)hash_len(v), n = 0;
-    struct triple *triples = mem_alloc(count * sizeof triples[0]);
-    struct listpack *lp = listpack_new(0);
-    struct hash_iter it;
-    struct triple t;
-    hash_iter_init(&it, v, HASH_NEVER_DUE);
-    while (hash_iter_next(&it, &t.field, &t.value, &t.at_ms)) {
-        ASSERT(n < count);
-        if (t.at_ms < 0) t.at_ms = INT64_MAX;
-        t.index = n;
-        triples[n++] = t;
-    }
-    qsort(triples, n, sizeof triples[0], compare_triples);
-    for (uint32_t i = 0; i < n; i++) {
-        lp = listpack_append_item(lp, &triples[i].field);
-        lp = listpack_append_item(lp, &triples[i].value);
-        lp = listpack_append_integer(lp, triples[i].at_ms == INT64_MAX ? 0 : triples[i].at_ms);
-    }
-    put_listpack(out, lp, is_compressed);
-    mem_free(lp);
-    mem_free(triples);
-}
-
-static void put_hash(struct buf *out, struct value v, bool is_compressed)
-{
-    int64_t first_ms = first_expiry(v);
-    if (first_ms == INT64_MAX) {
-        put_plain_hash(out, v, is_compressed);
-        return;
-    }
-    rdb_put_u64(out, (uint64_t)first_ms);
-    if (value_encoding(v) == ENC_HASHTABLE)
-        put_expiring_table(out, v, first_ms, is_compressed);
-    else
-        put_triples(out, v, is_compressed);
-}
-
-void rdb_put_value(struct buf *out, enum object_type type, struct value value, bool is_compressed)
-{
-    switch (type) {
-    case TYPE_LIST: put_list(out, value, is_compressed); break;
-    case TYPE_SET: put_set(out, value, is_compressed); break;
-    case TYPE_ZSET: put_zset(out, value, is_compressed); break;
-    case TYPE_HASH: put_hash(out, value, is_compressed); break;
-    case TYPE_STREAM: stream_save(out, value, is_compressed); break;
-    case TYPE_STRING: ASSERT(type != TYPE_STRING); break;
-    }
-}
 
 // --- reading: parts ------------------------------------------------------------------------------
 
@@ -351,11 +132,11 @@ static bool append_node(struct loader *l)
     struct slice s = get_string(l);
     uint32_t count;
     if (l->in->is_bad) return false;
-    if (container == NODE_PLAIN) {
+    if (container == RDB_NODE_PLAIN) {
         list_append_plain(&l->value, s, l->limits);
         return true;
     }
-    if (container != NODE_PACKED || !listpack_is_valid(s.ptr, s.len, &count)) return false;
+    if (container != RDB_NODE_PACKED || !listpack_is_valid(s.ptr, s.len, &count)) return false;
     list_append_listpack(&l->value, s.ptr, s.len, l->limits);
     return true;
 }
@@ -584,12 +365,14 @@ static uint64_t len_of(enum object_type type, struct value v)
 }
 
 static bool get_collection(struct rdb_reader *in, const struct layout *layout,
-                           const struct value_limits *limits, struct value *out)
+                           const struct value_limits *limits, struct rdb_value *out)
 {
     struct loader l = {.in = in, .limits = limits, .value = empty_of(layout->type)};
-    bool is_good = layout->load(&l) && !in->is_bad && len_of(layout->type, l.value) > 0;
+    bool is_good = layout->load(&l) && !in->is_bad;
+    out->is_empty = is_good && len_of(layout->type, l.value) == 0;
+    if (out->is_empty) is_good = false;
     if (is_good)
-        *out = l.value;
+        out->value = l.value;
     else
         value_free(layout->type, l.value);
     buf_free(&l.scratch[0]);
@@ -602,9 +385,63 @@ bool rdb_get_value(struct rdb_reader *in, uint8_t rdb_type, const struct value_l
 {
     const struct layout *layout = &layouts[rdb_type < ARRAY_LEN(layouts) ? rdb_type : 0];
     out->type = layout->type;
-    if (layout->load) return get_collection(in, layout, limits, &out->value);
+    out->is_empty = false;
+    if (layout->load) return get_collection(in, layout, limits, out);
     if (layout->type == TYPE_STREAM) return stream_load(in, rdb_type, limits, &out->value);
     if (rdb_type != RDB_STRING) return false;
     out->string = rdb_get_string(in, &out->scratch);
+    return !in->is_bad;
+}
+
+// --- skipping ------------------------------------------------------------------------------------
+
+// A layout as what there is to pass over: bytes at the head, then once, or as often as a length
+// says, lengths, strings and a tail.
+static const struct outline {
+    bool is_counted, has_old_double;
+    uint8_t head_bytes, lengths, strings, tail_bytes;
+} outlines[] = {
+    [RDB_STRING] = {.strings = 1},
+    [RDB_LIST] = {.is_counted = true, .strings = 1},
+    [RDB_LIST_ZIPLIST] = {.strings = 1},
+    [RDB_LIST_QUICKLIST] = {.is_counted = true, .strings = 1},
+    [RDB_LIST_QUICKLIST_2] = {.is_counted = true, .lengths = 1, .strings = 1},
+    [RDB_SET] = {.is_counted = true, .strings = 1},
+    [RDB_SET_INTSET] = {.strings = 1},
+    [RDB_SET_LISTPACK] = {.strings = 1},
+    [RDB_ZSET] = {.is_counted = true, .strings = 1, .has_old_double = true},
+    [RDB_ZSET_2] = {.is_counted = true, .strings = 1, .tail_bytes = 8},
+    [RDB_ZSET_ZIPLIST] = {.strings = 1},
+    [RDB_ZSET_LISTPACK] = {.strings = 1},
+    [RDB_HASH] = {.is_counted = true, .strings = 2},
+    [RDB_HASH_ZIPMAP] = {.strings = 1},
+    [RDB_HASH_ZIPLIST] = {.strings = 1},
+    [RDB_HASH_LISTPACK] = {.strings = 1},
+    [RDB_HASH_METADATA] = {.is_counted = true, .head_bytes = 8, .lengths = 1, .strings = 2},
+    [RDB_HASH_LISTPACK_EX] = {.head_bytes = 8, .strings = 1},
+};
+
+static bool is_stream(uint8_t rdb_type)
+{
+    return rdb_type < ARRAY_LEN(layouts) && layouts[rdb_type].type == TYPE_STREAM;
+}
+
+bool rdb_is_known_type(uint8_t rdb_type)
+{
+    return is_stream(rdb_type) || (rdb_type < ARRAY_LEN(outlines) && outlines[rdb_type].strings);
+}
+
+bool rdb_skip_value(struct rdb_reader *in, uint8_t rdb_type)
+{
+    if (is_stream(rdb_type)) return stream_skip(in, rdb_type);
+    if (!rdb_is_known_type(rdb_type)) return false;
+    const struct outline *o = &outlines[rdb_type];
+    if (o->head_bytes) rdb_skip_bytes(in, o->head_bytes);
+    for (uint64_t n = o->is_counted ? rdb_get_length(in) : 1; n && !in->is_bad; n--) {
+        if (o->lengths) rdb_skip_lengths(in, o->lengths);
+        for (unsigned i = 0; i < o->strings; i++) rdb_skip_string(in);
+        if (o->has_old_double) rdb_skip_old_double(in);
+        if (o->tail_bytes) rdb_skip_bytes(in, o->tail_bytes);
+    }
     return !in->is_bad;
 }

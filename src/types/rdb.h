@@ -58,13 +58,18 @@ enum rdb_type {
     RDB_HASH_LISTPACK_EX = 25,
 };
 
+// What type 18 calls its pieces.
+#define RDB_NODE_PLAIN  1
+#define RDB_NODE_PACKED 2
+
 #define RDB_VERSION_MAX 12 // the newest whose values are read: Redis 7.4's
 
 // The layout in which rdb_put_value writes the value; `value` means nothing for strings.
 enum rdb_type rdb_type_of(enum object_type type, struct value value);
 // The RDB version that knows this layout, at least 10 (Redis 7.0).
 uint16_t rdb_type_version(enum rdb_type type);
-// Appends the value without its type byte. Not for strings: those are an rdb_put_string.
+// Appends the value without its type byte, in one go (in steps: types/rdb_writer.h). Not for
+// strings: those are an rdb_put_string.
 void rdb_put_value(struct buf *out, enum object_type type, struct value value, bool is_compressed);
 
 struct rdb_value {
@@ -72,9 +77,14 @@ struct rdb_value {
     struct value value;  // owned by the caller; not for strings
     struct slice string; // strings: in the reader's memory or in `scratch`
     struct buf scratch;  // owned by the caller (buf_free), may be handed in again
+    bool is_empty;       // it was bad for nothing but that there is no element
 };
 
 // Reads a value of this layout (a byte from outside). False if the bytes are not what they should
 // be: then nothing is left behind but out->scratch.
 bool rdb_get_value(struct rdb_reader *in, uint8_t rdb_type, const struct value_limits *limits,
                    struct rdb_value *out);
+bool rdb_is_known_type(uint8_t rdb_type);
+// Passes over a value of this layout, looking at no more than is needed to find its end, and taking
+// no memory. False if the bytes end before, or there is no such layout.
+bool rdb_skip_value(struct rdb_reader *in, uint8_t rdb_type);

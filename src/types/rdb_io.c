@@ -263,3 +263,38 @@ double rdb_get_old_double(struct rdb_reader *in)
     if (p && !num_parse_double((struct slice){p, len}, &value)) in->is_bad = true;
     return in->is_bad ? 0 : value;
 }
+
+// --- skipping ------------------------------------------------------------------------------------
+
+void rdb_skip_bytes(struct rdb_reader *in, uint64_t n)
+{
+    take(in, n);
+}
+
+void rdb_skip_string(struct rdb_reader *in)
+{
+    uint8_t first = rdb_get_byte(in);
+    uint64_t len;
+    switch (first) {
+    case STRING_I8: len = 1; break;
+    case STRING_I16: len = 2; break;
+    case STRING_I32: len = 4; break;
+    case STRING_LZF:
+        len = rdb_get_length(in);
+        rdb_get_length(in);
+        break;
+    default: len = length_of(in, first); break;
+    }
+    take(in, len);
+}
+
+void rdb_skip_lengths(struct rdb_reader *in, unsigned count)
+{
+    while (count--) rdb_get_length(in);
+}
+
+void rdb_skip_old_double(struct rdb_reader *in)
+{
+    uint8_t len = rdb_get_byte(in);
+    if (len < OLD_DOUBLE_NAN) take(in, len);
+}

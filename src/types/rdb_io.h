@@ -45,3 +45,9 @@ uint64_t rdb_get_u64(struct rdb_reader *in);
 uint64_t rdb_get_u64_be(struct rdb_reader *in);
 uint8_t rdb_get_byte(struct rdb_reader *in);
 size_t rdb_left(const struct rdb_reader *in); // bytes
+
+// Pass over it, whatever it says.
+void rdb_skip_bytes(struct rdb_reader *in, uint64_t n);
+void rdb_skip_string(struct rdb_reader *in);
+void rdb_skip_lengths(struct rdb_reader *in, unsigned count);
+void rdb_skip_old_double(struct rdb_reader *in);

@@ -208,6 +208,23 @@ void stream_groups_validate(const struct stream *s);
 
 // The value's part of an RDB file (type RDB_STREAM_LISTPACKS_2), written with types/rdb_io.h.
 void stream_save(struct buf *out, struct value v, bool is_compressed);
+// The same in pieces: a node of entries, a group's or a consumer's head, or what is pending in it.
+struct stream_saver {
+    const struct stream *stream;
+    bool is_compressed;
+    uint8_t stage;            // enum stage of stream_rdb.c
+    uint32_t group, consumer; // the ones at hand
+    struct idtree_cursor at;  // the node or pending entry that is next
+    char *bytes;              // owned: room for a node's listpack
+    size_t bytes_cap;
+};
+void stream_saver_begin(struct stream_saver *s, struct value v, bool is_compressed);
+// Appends the next piece and adds to *spent what that cost, in bytes; false if there is none. The
+// stream must not change in between.
+bool stream_saver_next(struct stream_saver *s, struct buf *out, size_t *spent);
+void stream_saver_end(struct stream_saver *s);
+// Passes over a stream of this layout without looking at what is in it; false: there is none.
+bool stream_skip(struct rdb_reader *in, int rdb_type);
 // Reads it back; rdb_type: which of the three stream layouts (15, 19, 21). False if the bytes are
 // not what they should be: then nothing is left behind.
 bool stream_load(struct rdb_reader *in, int rdb_type, const struct value_limits *limits,

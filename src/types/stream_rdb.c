@@ -97,38 +97,28 @@ static void put_entry(struct writer *w, struct stream_id first, struct stream_en
     put_integer(w, is_same ? fields + 3 : 2 * fields + 4);
 }
 
-static void put_node(struct writer *w, const struct stream_node *n, struct stream_id first)
+// The node's listpack, in memory of the saver's.
+static struct slice node_listpack(struct stream_saver *s, const struct stream_node *n,
+                                  struct stream_id first)
 {
+    struct writer w = {.bytes = {.ptr = s->bytes, .cap = s->bytes_cap}};
     struct stream_id id = stream_node_before(first);
     struct stream_entry e;
-    w->count = 0;
-    w->bytes.len = 0;
-    buf_reserve(&w->bytes, LISTPACK_HEADER_BYTES);
-    w->bytes.len = LISTPACK_HEADER_BYTES;
+    buf_reserve(&w.bytes, LISTPACK_HEADER_BYTES);
+    w.bytes.len = LISTPACK_HEADER_BYTES;
     for (const unsigned char *p = n->data; p < n->data + n->used; p = stream_node_skip(&e)) {
         stream_node_read(n, p, &id, &e);
-        if (p == n->data) put_master(w, n, e);
-        put_entry(w, first, &e, *p & STREAM_DELETED, p == n->data || !e.has_own_fields);
+        if (p == n->data) put_master(&w, n, e);
+        put_entry(&w, first, &e, *p & STREAM_DELETED, p == n->data || !e.has_own_fields);
     }
-    buf_append_char(&w->bytes, (char)0xff);
-    uint32_t total = htole32((uint32_t)w->bytes.len);
-    uint16_t count = htole16((uint16_t)MIN(w->count, COUNT_MAX));
-    memcpy(w->bytes.ptr, &total, sizeof total);
-    memcpy(w->bytes.ptr + sizeof total, &count, sizeof count);
-}
-
-static void save_nodes(struct buf *out, const struct stream *s, bool is_compressed)
-{
-    struct writer w = {0};
-    rdb_put_length(out, s->nodes.count);
-    for (struct idtree_cursor c = idtree_first(&s->nodes); c.leaf; idtree_next(&c)) {
-        struct stream_id first = idtree_id(&c);
-        uint64_t key[2] = {htobe64(first.ms), htobe64(first.seq)};
-        put_node(&w, (const struct stream_node *)(uintptr_t)*idtree_word(&c), first);
-        rdb_put_string(out, (struct slice){(const char *)key, ID_BYTES}, false);
-        rdb_put_string(out, buf_slice(&w.bytes), is_compressed);
-    }
-    buf_free(&w.bytes);
+    buf_append_char(&w.bytes, (char)0xff);
+    uint32_t total = htole32((uint32_t)w.bytes.len);
+    uint16_t count = htole16((uint16_t)MIN(w.count, COUNT_MAX));
+    memcpy(w.bytes.ptr, &total, sizeof total);
+    memcpy(w.bytes.ptr + sizeof total, &count, sizeof count);
+    s->bytes = w.bytes.ptr;
+    s->bytes_cap = w.bytes.cap;
+    return buf_slice(&w.bytes);
 }
 
 static void save_id(struct buf *out, struct stream_id id)
@@ -143,41 +133,149 @@ static void save_raw_id(struct buf *out, struct stream_id id)
     rdb_put_u64_be(out, id.seq);
 }
 
-static void save_group(struct buf *out, const struct stream_group *g, bool is_compressed)
+static size_t save_node(struct stream_saver *s, struct buf *out)
 {
-    rdb_put_string(out, g->name, is_compressed);
+    struct stream_id first = idtree_id(&s->at);
+    uint64_t key[2] = {htobe64(first.ms), htobe64(first.seq)};
+    const struct stream_node *n = (const struct stream_node *)(uintptr_t)*idtree_word(&s->at);
+    struct slice listpack = node_listpack(s, n, first);
+    rdb_put_string(out, (struct slice){(const char *)key, ID_BYTES}, false);
+    rdb_put_string(out, listpack, s->is_compressed);
+    return listpack.len;
+}
+
+static void save_stream(struct stream_saver *s, struct buf *out)
+{
+    rdb_put_length(out, s->stream->len);
+    save_id(out, s->stream->last_id);
+    save_id(out, s->stream->first_id);
+    save_id(out, s->stream->max_deleted_id);
+    rdb_put_length(out, s->stream->entries_added);
+    rdb_put_length(out, s->stream->groups.count);
+}
+
+static void save_group(struct stream_saver *s, struct buf *out, const struct stream_group *g)
+{
+    rdb_put_string(out, g->name, s->is_compressed);
     save_id(out, g->last_id);
     rdb_put_length(out, (uint64_t)g->entries_read);
     rdb_put_length(out, g->pending.count);
-    for (struct idtree_cursor at = idtree_first(&g->pending); at.leaf; idtree_next(&at)) {
-        const struct stream_nack *nack = stream_nack_at(&at);
-        save_raw_id(out, idtree_id(&at));
-        rdb_put_u64(out, (uint64_t)nack->delivered_ms);
-        rdb_put_length(out, nack->count);
+}
+
+static void save_pending(struct stream_saver *s, struct buf *out)
+{
+    const struct stream_nack *nack = stream_nack_at(&s->at);
+    save_raw_id(out, idtree_id(&s->at));
+    rdb_put_u64(out, (uint64_t)nack->delivered_ms);
+    rdb_put_length(out, nack->count);
+}
+
+static void save_consumer(struct stream_saver *s, struct buf *out, const struct stream_consumer *c)
+{
+    rdb_put_string(out, c->name, s->is_compressed);
+    rdb_put_u64(out, (uint64_t)c->seen_ms);
+    rdb_put_length(out, c->pending.count);
+}
+
+// What stream_saver_next does next. Where a stage has nothing left the one behind it begins.
+enum stage {
+    STAGE_BEGIN,
+    STAGE_NODES,            // at: the node
+    STAGE_GROUP,            // the head of group number `group`
+    STAGE_PENDING,          // at: what is pending in it
+    STAGE_CONSUMER,         // the head of its consumer number `consumer`
+    STAGE_CONSUMER_PENDING, // at: what is pending there
+};
+
+void stream_saver_begin(struct stream_saver *s, struct value v, bool is_compressed)
+{
+    *s = (struct stream_saver){.stream = stream_of(v), .is_compressed = is_compressed};
+}
+
+void stream_saver_end(struct stream_saver *s)
+{
+    mem_free(s->bytes);
+    s->bytes = NULL;
+}
+
+static void saver_begin_group(struct stream_saver *s, struct buf *out)
+{
+    const struct stream_group *g = stream_group_at(s->stream, s->group);
+    save_group(s, out, g);
+    s->at = idtree_first(&g->pending);
+    s->stage = STAGE_PENDING;
+}
+
+static void saver_begin_consumer(struct stream_saver *s, struct buf *out)
+{
+    const struct stream_group *g = stream_group_at(s->stream, s->group);
+    const struct stream_consumer *c = stream_consumer_at(g, s->consumer);
+    save_consumer(s, out, c);
+    s->at = idtree_first(&c->pending);
+    s->stage = STAGE_CONSUMER_PENDING;
+}
+
+// The tree that was walked is at its end, or the group has no more consumers.
+static void saver_next_stage(struct stream_saver *s, struct buf *out)
+{
+    const struct stream_group *g;
+    switch ((enum stage)s->stage) {
+    case STAGE_BEGIN:
+        rdb_put_length(out, s->stream->nodes.count);
+        s->at = idtree_first(&s->stream->nodes);
+        s->stage = STAGE_NODES;
+        break;
+    case STAGE_NODES:
+        save_stream(s, out);
+        s->stage = STAGE_GROUP;
+        break;
+    case STAGE_GROUP: saver_begin_group(s, out); break;
+    case STAGE_PENDING:
+        g = stream_group_at(s->stream, s->group);
+        rdb_put_length(out, g->consumers.count);
+        s->consumer = 0;
+        s->stage = STAGE_CONSUMER;
+        break;
+    case STAGE_CONSUMER: saver_begin_consumer(s, out); break;
+    case STAGE_CONSUMER_PENDING:
+        s->consumer++;
+        s->stage = STAGE_CONSUMER;
+        break;
     }
-    rdb_put_length(out, g->consumers.count);
-    for (uint32_t i = 0; i < g->consumers.count; i++) {
-        const struct stream_consumer *c = stream_consumer_at(g, i);
-        rdb_put_string(out, c->name, is_compressed);
-        rdb_put_u64(out, (uint64_t)c->seen_ms);
-        rdb_put_length(out, c->pending.count);
-        for (struct idtree_cursor at = idtree_first(&c->pending); at.leaf; idtree_next(&at))
-            save_raw_id(out, idtree_id(&at));
+    // All consumers of the group are done: on to the next group.
+    if (s->stage != STAGE_CONSUMER) return;
+    g = stream_group_at(s->stream, s->group);
+    if (s->consumer < g->consumers.count) return;
+    s->group++;
+    s->stage = STAGE_GROUP;
+}
+
+bool stream_saver_next(struct stream_saver *s, struct buf *out, size_t *spent)
+{
+    enum { HEAD_COST = 32 }; // bytes, roughly, of all that is no node
+    *spent += HEAD_COST;
+    if (s->stage == STAGE_GROUP && s->group == s->stream->groups.count) return false;
+    if (!s->at.leaf) {
+        saver_next_stage(s, out);
+        return true;
     }
+    if (s->stage == STAGE_NODES)
+        *spent += save_node(s, out);
+    else if (s->stage == STAGE_PENDING)
+        save_pending(s, out);
+    else
+        save_raw_id(out, idtree_id(&s->at));
+    idtree_next(&s->at);
+    return true;
 }
 
 void stream_save(struct buf *out, struct value v, bool is_compressed)
 {
-    const struct stream *s = stream_of(v);
-    save_nodes(out, s, is_compressed);
-    rdb_put_length(out, s->len);
-    save_id(out, s->last_id);
-    save_id(out, s->first_id);
-    save_id(out, s->max_deleted_id);
-    rdb_put_length(out, s->entries_added);
-    rdb_put_length(out, s->groups.count);
-    for (uint32_t i = 0; i < s->groups.count; i++)
-        save_group(out, stream_group_at(s, i), is_compressed);
+    struct stream_saver s;
+    size_t spent = 0;
+    stream_saver_begin(&s, v, is_compressed);
+    while (stream_saver_next(&s, out, &spent)) continue;
+    stream_saver_end(&s);
 }
 
 // --- reading a node ------------------------------------------------------------------------------
@@ -437,4 +535,38 @@ bool stream_load(struct rdb_reader *in, int rdb_type, const struct value_limits 
     else
         stream_free(v);
     return is_good;
+}
+
+// --- skipping ------------------------------------------------------------------------------------
+
+// Over the ids that are pending and what is said of each: 16 + more bytes, then maybe a count.
+static void skip_pending(struct rdb_reader *in, size_t more, bool has_count)
+{
+    for (uint64_t n = rdb_get_length(in); n && !in->is_bad; n--) {
+        rdb_skip_bytes(in, ID_BYTES + more);
+        if (has_count) rdb_get_length(in);
+    }
+}
+
+static void skip_group(struct rdb_reader *in, int rdb_type)
+{
+    rdb_skip_string(in);
+    rdb_skip_lengths(in, rdb_type >= RDB_STREAM_LISTPACKS_2 ? 3 : 2);
+    skip_pending(in, sizeof(uint64_t), true);
+    for (uint64_t n = rdb_get_length(in); n && !in->is_bad; n--) {
+        rdb_skip_string(in);
+        rdb_skip_bytes(in, (rdb_type >= RDB_STREAM_LISTPACKS_3 ? 2 : 1) * sizeof(uint64_t));
+        skip_pending(in, 0, false);
+    }
+}
+
+bool stream_skip(struct rdb_reader *in, int rdb_type)
+{
+    for (uint64_t n = rdb_get_length(in); n && !in->is_bad; n--) {
+        rdb_skip_string(in);
+        rdb_skip_string(in);
+    }
+    rdb_skip_lengths(in, rdb_type >= RDB_STREAM_LISTPACKS_2 ? 8 : 3);
+    for (uint64_t n = rdb_get_length(in); n && !in->is_bad; n--) skip_group(in, rdb_type);
+    return !in->is_bad;
 }

@@ -168,3 +168,71 @@ def intset(*integers, width=None, count=None):
     return struct.pack("<II", width, count) + b"".join(
         i.to_bytes(width, "little", signed=True) for i in integers
     )
+
+
+# ---- RDB files (src/store/rdb_file.h)
+
+
+def rdb_key(kind, key, *parts, expire_ms=None, expire_s=None, idle=None, freq=None):
+    out = b""
+    if expire_s is not None:
+        out += b"\xfd" + struct.pack("<i", expire_s)
+    if expire_ms is not None:
+        out += b"\xfc" + struct.pack("<q", expire_ms)
+    if idle is not None:
+        out += b"\xf8" + length(idle)
+    if freq is not None:
+        out += b"\xf9" + bytes([freq])
+    return out + bytes([kind]) + string(key) + b"".join(parts)
+
+
+def rdb_aux(name, text):
+    return b"\xfa" + string(name) + string(text)
+
+
+def rdb_function(code):
+    return b"\xf5" + string(code)
+
+
+def rdb_db(number, keys=None, expiring=0):
+    sizes = b"" if keys is None else b"\xfb" + length(keys) + length(expiring)
+    return b"\xfe" + length(number) + sizes
+
+
+def rdb_file(*items, version=VERSION, checksum=None):
+    """A whole file; `checksum`: another one than the right one (0: none)."""
+    body = b"REDIS%04d" % version + b"".join(items) + b"\xff"
+    if version < 5:
+        return body
+    return body + struct.pack("<Q", crc64(body) if checksum is None else checksum)
+
+
+def old_rdb_items(now_s):
+    """Items of every layout that versions 6 to 9 of the format knew, one key each."""
+    node = [b"x", 5, b"y" * 100, -70000]
+    later = now_s + 100000
+    return [
+        rdb_db(0),
+        rdb_key(0, "string", string("text")),
+        rdb_key(0, "integers", b"\xc2" + struct.pack("<i", -70000), expire_s=later),
+        rdb_key(0, "lzf", lzf_literal(b"z" * 100), expire_ms=later * 1000 + 5),
+        rdb_key(1, "list", length(3), strings("a", "b", "c")),
+        rdb_key(2, "set", length(2), strings("a", "17")),
+        rdb_key(
+            3,
+            "old zset",
+            length(3),
+            string("m") + old_double(1.5),
+            string("n") + old_double(float("inf")),
+            string("o") + old_double(float("-inf")),
+        ),
+        rdb_key(4, "hash", length(2), strings("f", "v", "g", "w")),
+        rdb_key(9, "zipmap", string(zipmap((b"f", b"v"), (b"long", b"w" * 60)))),
+        rdb_key(10, "list ziplist", string(ziplist(*node))),
+        rdb_key(11, "intset", string(intset(-3, 5, 70000))),
+        rdb_key(12, "zset ziplist", string(ziplist(b"m", 1, b"n", b"2.5"))),
+        rdb_key(13, "hash ziplist", string(ziplist(b"f", b"v", b"g", 12))),
+        rdb_db(3, 2),
+        rdb_key(14, "quicklist", length(2), string(ziplist(*node)), lzf_literal(ziplist(b"z"))),
+        rdb_key(5, "zset", length(2), string("m") + double(-0.5), string("n") + double(2)),
+    ]

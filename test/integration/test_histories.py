@@ -18,44 +18,44 @@ from runner import test
 from test_order import check_no_leak, descriptors, every_shard_answers
 
 SECONDS = 3 * SCALE
-SOURCES = ROOT / "test/histories"
-_compiled = []
+_compiled = {}
 
 
-def histories_program():
-    newest = max(os.stat(source).st_mtime for source in SOURCES.glob("*.go"))
+def go_program(name):
+    """The compiled test/NAME: GYRE_NAME, what tools/test has built, or built here and now."""
+    sources = ROOT / "test" / name
+    newest = max(os.stat(source).st_mtime for source in sources.glob("*.go"))
     for path in (
-        os.environ.get("GYRE_HISTORIES"),
-        ROOT / "build/debug/test/gyre-histories-test",
+        os.environ.get(f"GYRE_{name.upper()}"),
+        ROOT / f"build/debug/test/gyre-{name}-test",
     ):
         if path and os.access(path, os.X_OK) and os.stat(path).st_mtime >= newest:
             return str(path)
-    if not _compiled:
+    if name not in _compiled:
         if not shutil.which("go"):
-            raise Failure("no gyre-histories-test, and no go to compile it: run tools/test")
-        folder = tempfile.mkdtemp(prefix="gyre-histories-")
+            raise Failure(f"no gyre-{name}-test, and no go to compile it: run tools/test")
+        folder = tempfile.mkdtemp(prefix=f"gyre-{name}-")
         atexit.register(shutil.rmtree, folder, True)
         subprocess.run(
-            ["go", "build", "-o", f"{folder}/histories", "."],
-            cwd=SOURCES,
+            ["go", "build", "-o", f"{folder}/{name}", "."],
+            cwd=sources,
             env={**os.environ, "CGO_ENABLED": "0"},
             check=True,
             timeout=300,
         )
-        _compiled.append(f"{folder}/histories")
-    return _compiled[0]
+        _compiled[name] = f"{folder}/{name}"
+    return _compiled[name]
 
 
-def run_histories(name, server, seconds=SECONDS, seed=1, sabotage="", without=""):
+def run_histories(name, server, seconds=SECONDS, seed=1, sabotage=""):
     """Run one of its tests; returns (operations, violations, all its output)."""
     host, port = server.address
     try:
         done = subprocess.run(
-            [histories_program(), name, host, str(port), str(seconds), str(seed), sabotage],
+            [go_program("histories"), name, host, str(port), str(seconds), str(seed), sabotage],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=(seconds * 2 + 90) * PATIENCE,
-            env={"GYRE_HISTORIES_WITHOUT": without, **os.environ},
         )
     except subprocess.TimeoutExpired as late:
         text = (late.stdout or b"").decode()
@@ -73,9 +73,8 @@ def expect_history(t, name, server, least):
     every_shard_answers(conn)
     base = settled(conn, 1)
     fds = descriptors(server)
-    # Gyre's keys end with the beginning of their last millisecond, Redis's with its end.
     seed = t.rng.randrange(1 << 30)
-    operations, violations, text = run_histories(name, server, seed=seed, without="expiry")
+    operations, violations, text = run_histories(name, server, seed=seed)
     check_equal(violations, 0, f"{operations} operations, violations\n{text[:8000]}\n")
     least = least * min(1, SCALE) / PATIENCE / 10  # machines differ; something was done
     check(operations >= least, f"only {operations} operations in {SECONDS:g} s: {text}")

@@ -218,6 +218,46 @@ def client_kill(t, threads, io):
     check_no_leak(t, server, control, base, None)
 
 
+@test(
+    "CLIENT LIST, UNBLOCK and KILL in an EXEC that meets reach the connections of all shards",
+    threads=(4, 1),
+    io=("uring", "poll"),
+)
+def client_commands_in_a_meeting(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+
+    def exec_meeting(*commands):
+        # SCAN 0 stops all shards; KILL and its kin run while it does.
+        replies = control.pipeline([("MULTI",), ("SCAN", 0), *commands, ("EXEC",)])
+        return replies[-1].value[1:]
+
+    others = [t.connect(server) for _ in range(12)]
+    for i, conn in enumerate(others):
+        conn.cmd("SET", f"key{i}", "v")  # the first key chooses the shard
+    ids = [conn.cmd("CLIENT", "ID").value for conn in others]
+    for i in (0, 1, 2, 3):
+        others[i].write("BLPOP", f"list{i}", 0)
+    t.wait_for(lambda: int(info(control, "clients")["blocked_clients"]) == 4, "four wait")
+    listed, *unblocked = exec_meeting(
+        ("CLIENT", "LIST"), *(("CLIENT", "UNBLOCK", n, "ERROR") for n in ids[:6])
+    )
+    seen = {int(n) for n in re.findall(r"^id=(\d+)", listed.text().decode(), re.M)}
+    t.equal(seen, {control.cmd("CLIENT", "ID").value, *ids})
+    t.equal([r.value for r in unblocked], [1, 1, 1, 1, 0, 0])
+    for i in (0, 1, 2, 3):
+        t.equal(others[i].read().text()[:9], b"UNBLOCKED", f"client {i}")
+    killed = exec_meeting(*(("CLIENT", "KILL", "ID", n) for n in ids[::2]))
+    t.equal([r.value for r in killed], [1] * len(ids[::2]))
+    for i, conn in enumerate(others):
+        if i % 2:
+            t.equal(conn.cmd("GET", f"key{i}").text(), b"v", f"client {i}")
+        else:
+            t.check(conn.is_closed(), f"client {i} was killed and is not closed")
+        conn.close()
+    check_no_leak(t, server, control, 1, None)
+
+
 def t_encode(keys, rng):
     from harness import encode
 

@@ -113,6 +113,50 @@ def endings(t, threads, resp):
     t.wait_for(lambda: control.cmd("PUBSUB", "NUMPAT") == integer(0), "no pattern is left")
 
 
+@test("what PUBLISH counted was read before RESET answers", threads=(2, 4))
+def counted_before_reset(t, threads):
+    server = t.gyre(threads=threads)
+    counts, failures, stopping = {}, [], threading.Event()
+
+    def publish(conn, channels):
+        try:
+            while not stopping.is_set():
+                replies = conn.pipeline([("PUBLISH", c, "x") for c in channels * 10])
+                for channel, reply in zip(channels * 10, replies):
+                    counts[channel] = counts.get(channel, 0) + reply.value
+        except (Failure, OSError) as failure:
+            failures.append(failure)
+
+    conns = spread(t, server, 8, 3)
+    names = [f"ended{i}" for i in range(4)]
+    publishing = [
+        threading.Thread(target=publish, args=(conn, [f"{n}:{i}" for n in names]), daemon=True)
+        for i, conn in enumerate(conns[:4])
+    ]
+    got = 0
+    for one in publishing:
+        one.start()
+    end = time.monotonic() + 1.5 * t.scale
+    while time.monotonic() < end:
+        for conn, name in zip(conns[4:], names):
+            conn.send(encode("SUBSCRIBE", *(f"{name}:{i}" for i in range(4))))
+        for conn in conns[4:]:  # one message of each, or an acknowledgement more
+            for _ in range(8):
+                got += conn.read().value[0].value == b"message"
+        for conn in conns[4:]:
+            conn.send(encode("RESET") + encode("HELLO", 3))
+        for conn in conns[4:]:
+            while (reply := conn.read()) != R("+", b"RESET"):
+                got += reply.value[0].value == b"message"
+            conn.read()
+    stopping.set()
+    for one in publishing:
+        one.join(20 * PATIENCE)
+    t.equal(failures, [])
+    t.check(got > 100, f"{got} messages tell nothing")
+    t.equal(sum(counts.values()), got)
+
+
 @test("UNSUBSCRIBE without names ends all subscriptions of its kind", **WIRES)
 def unsubscribe_all(t, threads, resp):
     server = t.gyre(threads=threads)

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scripts and functions: what a differential stream cannot say. The sandbox against the published
-escapes, memory and depth, killing, several shards."""
-import contextlib
-import threading
-
-from harness import STANDIN, Closed, Conn, ReadTimeout
+escapes, memory and depth, several shards. (Slow ones: test_busy.py.)"""
+from harness import STANDIN
 from runner import test
 
 
@@ -131,45 +128,6 @@ def memory(t):
     used = int(next(line for line in conn.cmd("INFO", "memory").value.split(b"\r\n")
                     if line.startswith(b"used_memory_lua:")).split(b":")[1])
     t.check(used < 1 << 20, f"Lua keeps {used} bytes")
-
-
-KILLED = [
-    "while true do end",
-    "while true do pcall(function() while true do end end) end",
-    "while true do redis.pcall('GET', KEYS[1]) end",
-    "local co = coroutine.wrap(function() while true do pcall(function() while true do end end) end end) "
-    "while true do pcall(co) end",
-    "xpcall(function() while true do end end, function() while true do end end) return 1",
-]
-
-
-def kill(t, server, command):
-    """Sends the command over connections that live on one shard or another, until one is taken."""
-    answers = []
-
-    def ask():
-        with contextlib.suppress(Closed, ReadTimeout, OSError):
-            conn = Conn(server)
-            answers.append(conn.cmd(*command))
-
-    def is_over():
-        threading.Thread(target=ask, daemon=True).start()
-        return any(a.value == b"OK" for a in answers)
-
-    t.wait_for(is_over, "the kill")
-
-
-@test("SCRIPT KILL ends any script that has not written, whatever it does about it", threads=(4,))
-def killing(t, threads):
-    server = t.own_gyre(threads=threads)
-    t.connect(server).cmd("CONFIG", "SET", "busy-reply-threshold", 20)
-    for script in KILLED:
-        conn = t.connect(server)
-        conn.write("EVAL", script, 1, "key0")
-        kill(t, server, ("SCRIPT", "KILL"))
-        got = conn.read()
-        t.check(got.is_error() and b"Script killed by user" in got.value, f"{script}: {got!r}")
-    t.equal(t.connect(server).cmd("SCRIPT", "KILL").value[:7], b"NOTBUSY")
 
 
 @test("EVALSHA right behind the first EVAL finds the script on any shard", threads=(1, 4))

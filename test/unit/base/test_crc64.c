@@ -38,3 +38,27 @@ Test(crc64, of_pieces_is_that_of_the_whole)
     for (size_t cut = 0; cut <= sizeof bytes; cut++)
         cr_assert_eq(crc64_add(crc64_add(7, bytes, cut), bytes + cut, sizeof bytes - cut), whole);
 }
+
+Test(crc64, of_long_input_is_the_same_by_either_way)
+{
+    static unsigned char bytes[1100];
+    for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * i * 31 + i / 7);
+    for (size_t len = 0; len <= sizeof bytes - 8; len++) {
+        uint64_t crc = len * 0x9e3779b97f4a7c15;
+        const unsigned char *p = bytes + len % 8;
+        uint64_t portable = crc64_add_portable(crc, p, len);
+        cr_assert_eq(crc64_add(crc, p, len), portable, "%zu bytes", len);
+        if (len % 100 == 0) cr_assert_eq(portable, slow(crc, p, len));
+    }
+}
+
+Test(crc64, shares_of_parts_add_up_to_that_of_the_whole)
+{
+    unsigned char bytes[1000];
+    for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 41);
+    uint64_t whole = crc64_add(0, bytes, sizeof bytes);
+    for (size_t cut = 0; cut <= sizeof bytes; cut += 37) {
+        uint64_t first = crc64_move(crc64_add(0, bytes, cut), sizeof bytes - cut);
+        cr_assert_eq(first ^ crc64_add(0, bytes + cut, sizeof bytes - cut), whole);
+    }
+}

@@ -64,7 +64,7 @@ Test(scan, removes_the_expired_that_it_sees)
 {
     CHECK(g, "SET dead v PX 5", "+OK");
     CHECK(g, "SET live v", "+OK");
-    gyre_set_now_ms(g, DRIVER_NOW_MS + 5);
+    gyre_set_now_ms(g, DRIVER_NOW_MS + 6);
     CHECK(g, "KEYS *", "*1 $4 live");
     cr_assert_eq(gyre_key_count(g, 0), 2);
     CHECK(g, "SCAN 0", "*2 $1 0 *1 $4 live");
@@ -77,7 +77,7 @@ Test(scan, randomkey_passes_over_the_expired)
     CHECK(g, "SET live v", "+OK");
     CHECK(g, "SET dead1 v PX 5", "+OK");
     CHECK(g, "SET dead2 v PX 5", "+OK");
-    gyre_set_now_ms(g, DRIVER_NOW_MS + 5);
+    gyre_set_now_ms(g, DRIVER_NOW_MS + 6);
     for (int i = 0; i < 20; i++) CHECK(g, "RANDOMKEY", "$4 live");
     CHECK(g, "DEL live", ":1");
     CHECK(g, "RANDOMKEY", "$-1");

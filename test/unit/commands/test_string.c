@@ -112,14 +112,14 @@ Test(string, times_that_cannot_be_are_refused)
 Test(string, a_value_that_expired_is_not_there)
 {
     CHECK(g, "SET k v PX 10", "+OK");
-    gyre_set_now_ms(g, DRIVER_NOW_MS + 10);
+    gyre_set_now_ms(g, DRIVER_NOW_MS + 11);
     CHECK(g, "GET k", "$-1");
     CHECK(g, "SET k v PX 10", "+OK");
-    gyre_set_now_ms(g, DRIVER_NOW_MS + 20);
+    gyre_set_now_ms(g, DRIVER_NOW_MS + 22);
     CHECK(g, "APPEND k w", ":1");
     CHECK(g, "TTL k", ":-1");
     CHECK(g, "SET n 5 PX 10", "+OK");
-    gyre_set_now_ms(g, DRIVER_NOW_MS + 30);
+    gyre_set_now_ms(g, DRIVER_NOW_MS + 33);
     CHECK(g, "INCR n", ":1");
 }
 

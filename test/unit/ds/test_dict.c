@@ -185,6 +185,45 @@ Test(dict, shrinking_keeps_every_entry_and_gives_memory_back, .timeout = 60)
     mem_free(items);
 }
 
+Test(dict, a_reserved_table_neither_grows_nor_loses_anything)
+{
+    static const size_t counts[] = {0, 1, 6, 7, 100, 5000, 200000};
+    for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
+        struct item *items = items_new(counts[c], GOOD);
+        struct dict d;
+        dict_init(&d, item_hash);
+        dict_reserve(&d, counts[c]);
+        dict_validate(&d);
+        uint64_t buckets = d.buckets;
+        for (size_t i = 0; i < counts[c]; i++) insert(&d, &items[i]);
+        cr_assert_eq(d.buckets, buckets);
+        dict_validate(&d);
+        check_finds(&d, items, counts[c]);
+        dict_trim(&d); // nothing to give back
+        cr_assert_eq(d.buckets, buckets);
+        dict_free(&d);
+        mem_free(items);
+    }
+}
+
+Test(dict, what_was_reserved_in_vain_is_given_back)
+{
+    enum { COUNT = 1000, RESERVED = 1000000 };
+    struct item *items = items_new(COUNT, GOOD);
+    size_t before = mem_used_bytes();
+    struct dict d;
+    dict_init(&d, item_hash);
+    dict_reserve(&d, RESERVED);
+    for (size_t i = 0; i < COUNT; i++) insert(&d, &items[i]);
+    cr_assert_gt(mem_used_bytes() - before, (size_t)8 * RESERVED);
+    dict_trim(&d);
+    dict_validate(&d);
+    check_finds(&d, items, COUNT);
+    cr_assert_lt(mem_used_bytes() - before, (size_t)RESERVED);
+    dict_free(&d);
+    mem_free(items);
+}
+
 Test(dict, an_empty_table_answers)
 {
     struct dict d;

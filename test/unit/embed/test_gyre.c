@@ -117,6 +117,7 @@ Test(gyre, the_clock_is_the_callers)
     EXPECT(g, "+OK\r\n", "SET", "k", "v", "PX", "3");
     EXPECT(g, ":2\r\n", "PTTL", "k");
     EXPECT(g, "$1\r\nv\r\n", "GET", "k");
+    EXPECT(g, "$1\r\nv\r\n", "GET", "k");
     EXPECT(g, "$-1\r\n", "GET", "k");
     gyre_set_now_ms(g, NOW + 5000);
     EXPECT(g, "+OK\r\n", "SET", "k", "v", "EX", "10");

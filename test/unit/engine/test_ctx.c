@@ -123,9 +123,9 @@ Test(ctx, what_has_expired_is_hidden_and_removed)
     for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
         d.ctx.now_ms = NOW;
         ctx_set_string(&d.ctx, key, NULL, SLICE("v"), NOW + 10);
-        d.ctx.now_ms = NOW + 9;
+        d.ctx.now_ms = NOW + 10; // its last millisecond
         cr_assert_not_null(looks[i](&d.ctx, key));
-        d.ctx.now_ms = NOW + 10; // at its time, not only behind it
+        d.ctx.now_ms = NOW + 11;
         cr_assert_null(looks[i](&d.ctx, key));
         cr_assert(db->keys.count == 0 && db->expires.count == 0);
         cr_assert_eq(stat_get(&d.ctx.space->stats.expired), i + 1);

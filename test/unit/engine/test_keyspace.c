@@ -359,7 +359,7 @@ static void expire_one(void *arg, uint32_t d, struct entry *e)
     struct slice key = entry_key(e);
     int k = 0;
     while (k < KEYS_MAX && !slice_eq(m->keys[k], key)) k++;
-    HOLDS(k < KEYS_MAX && m->want[d][k].value && m->want[d][k].expire_at_ms <= m->now_ms);
+    HOLDS(k < KEYS_MAX && m->want[d][k].value && m->want[d][k].expire_at_ms < m->now_ms);
     HOLDS(find(m, (int)d, k) == e);
     forget(&m->want[d][k]);
     db_delete(&m->space.dbs[d], e, hash_bytes(m->keys[k]));
@@ -385,7 +385,7 @@ static void turn(struct model *m)
         for (int k = 0; k < KEYS_MAX; k++) {
             const struct expected *x = &m->want[d][k];
             if (!x->value || x->expire_at_ms == EXPIRE_NONE) continue;
-            HOLDS(x->expire_at_ms > m->now_ms && next <= x->expire_at_ms);
+            HOLDS(x->expire_at_ms >= m->now_ms && next - 1 <= x->expire_at_ms);
         }
 }
 
@@ -521,13 +521,13 @@ Test(keyspace, cron_expires_no_more_than_its_budget_and_says_that_there_is_more)
     void *arg[] = {&ks, &expired};
     keyspace_init(&ks, 0, 2, 1, NOW);
     put_many(&ks, 1, COUNT, NOW + 1000);
-    cron(&ks, NOW + 999, BUDGET, count_and_delete, arg);
+    cron(&ks, NOW + 1000, BUDGET, count_and_delete, arg);
     cr_assert_eq(expired, 0);
-    while (cron(&ks, NOW + 1000, BUDGET, count_and_delete, arg)) {
+    while (cron(&ks, NOW + 1001, BUDGET, count_and_delete, arg)) {
         cr_assert_leq(expired - before, BUDGET);
         before = expired;
         cr_assert_lt(++turns, COUNT); // each gets on
-        cr_assert(expired == COUNT || keyspace_next_cron_ms(&ks) <= NOW + 1000);
+        cr_assert(expired == COUNT || keyspace_next_cron_ms(&ks) <= NOW + 1001);
     }
     cr_assert_eq(expired, COUNT);
     cr_assert_geq(turns, COUNT / BUDGET - 1);
@@ -669,7 +669,7 @@ static uint32_t expire_fields(void *arg, uint32_t d, struct entry *e, uint32_t b
 {
     struct keyspace *ks = ((void **)arg)[0];
     uint32_t *count = ((void **)arg)[1];
-    uint32_t done = hash_expire_due(&e->value, NOW + 1000, budget, NULL, NULL);
+    uint32_t done = hash_expire_due(&e->value, NOW + 1001, budget, NULL, NULL);
     db_fields_changed(&ks->dbs[d], e);
     *count += done;
     return done;
@@ -704,9 +704,9 @@ Test(keyspace, fields_are_told_when_they_are_due_wherever_their_hash_went)
     keyspace_swap_dbs(&ks, 1, 2);
     for (int i = 0; i < 3; i++) db_validate(&ks.dbs[i]);
     cr_assert_eq(ks.dbs[2].field_expires.count, 3);
-    cr_assert(!keyspace_cron(&ks, NOW + 999, PLENTY, &due) && expired == 0);
-    cr_assert_leq(keyspace_next_cron_ms(&ks), NOW + 1000);
-    while (keyspace_cron(&ks, NOW + 1000, 7, &due)) db_validate(&ks.dbs[2]);
+    cr_assert(!keyspace_cron(&ks, NOW + 1000, PLENTY, &due) && expired == 0);
+    cr_assert_eq(keyspace_next_cron_ms(&ks), NOW + 1001);
+    while (keyspace_cron(&ks, NOW + 1001, 7, &due)) db_validate(&ks.dbs[2]);
     cr_assert_eq(expired, 110);
     cr_assert_eq(ks.dbs[2].field_expires.count, 0);
     keyspace_free(&ks);

@@ -40,7 +40,8 @@ Test(operation, a_pool_keeps_ordinary_blocks_and_uses_them_again)
     struct operation *op = operation_new(&pool);
     reply_init(&op->local, 2);
     operation_alloc(&pool, op, 10 * OPERATION_BLOCK_BYTES);
-    operation_alloc(&pool, op, OPERATION_BLOCK_BYTES / 2); // the big one has no room left
+    for (int i = 0; i < 2; i++) // the big one has no room left, the first one for one of these
+        operation_alloc(&pool, op, OPERATION_BLOCK_BYTES / 2);
     operation_free(&pool, op);
     uint32_t kept = pool.spare_count;
     cr_assert_eq(kept, 2);
@@ -54,17 +55,48 @@ Test(operation, a_pool_keeps_ordinary_blocks_and_uses_them_again)
     cr_assert_null(pool.spare);
 }
 
-Test(operation, a_pool_does_not_keep_more_than_so_much)
+static void use_at_once(struct operation_pool *pool, struct operation **ops, int count)
 {
-    enum { COUNT = 1000, KEPT_MAX = 256 };
-    struct operation_pool pool = {0};
-    struct operation *ops[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-        ops[i] = operation_new(&pool);
+    for (int i = 0; i < count; i++) {
+        ops[i] = operation_new(pool);
         reply_init(&ops[i]->local, 2);
     }
-    for (int i = 0; i < COUNT; i++) operation_free(&pool, ops[i]);
-    cr_assert_eq(pool.spare_count, KEPT_MAX);
+    for (int i = 0; i < count; i++) operation_free(pool, ops[i]);
+}
+
+Test(operation, a_pool_keeps_what_is_needed_and_gives_the_rest_back_by_and_by)
+{
+    enum { COUNT = 1000, KEPT = 256 };
+    struct operation_pool pool = {0};
+    struct operation *ops[COUNT];
+    for (int i = 0; i < 3; i++) { // all of them are needed between one trim and the next
+        use_at_once(&pool, ops, COUNT);
+        cr_assert_eq(pool.spare_count, COUNT);
+        operation_pool_trim(&pool);
+        cr_assert_eq(pool.spare_count, COUNT);
+    }
+    use_at_once(&pool, ops, COUNT - 100);
+    operation_pool_trim(&pool);
+    cr_assert_eq(pool.spare_count, COUNT - 50);
+    for (int i = 0; i < 5; i++) operation_pool_trim(&pool);
+    cr_assert_eq(pool.spare_count, KEPT);
+    operation_pool_free(&pool);
+}
+
+Test(operation, what_stands_behind_its_replies_has_room_and_grows)
+{
+    struct operation_pool pool = {0};
+    struct operation *op = operation_new(&pool);
+    reply_init(&op->local, 2);
+    op->resp = 3;
+    struct reply *behind = operation_behind(&pool, op);
+    reply_null(behind);
+    cr_assert_eq(behind->head->kind, CHUNK_LENT);
+    cr_assert_eq(operation_behind(&pool, op), behind);
+    for (int n = 0; n < 100; n++) reply_bulk(behind, SLICE("a piece of text"));
+    reply_validate(behind);
+    cr_assert_eq(reply_bytes(behind), 3 + 100 * 22);
+    operation_free(&pool, op);
     operation_pool_free(&pool);
 }
 
@@ -76,13 +108,14 @@ Test(operation, parts_have_lent_room_and_grow_beyond_it)
     uint32_t shards[] = {1, 4, 7};
     reply_init(&op->local, 2);
     op->resp = 3;
-    operation_set_parts(&pool, op, shards, 3, ROOM);
+    operation_set_parts(&pool, op, shards, 3);
     cr_assert(op->part_count == 3 && atomic_load(&op->waiting) == 3);
     for (uint32_t i = 0; i < 3; i++) {
         struct part *part = &op->parts[i];
         cr_assert(part->op == op && part->shard == shards[i] && !part->first);
+        operation_lend_room(&pool, op, &part->reply, ROOM);
         reply_null(&part->reply);
-        cr_assert_eq(part->reply.head, &part->lent); // no allocation of its own yet
+        cr_assert_eq(part->reply.head->kind, CHUNK_LENT); // no allocation of its own yet
         for (int n = 0; n < 100; n++) reply_bulk(&part->reply, SLICE("a piece of text"));
         reply_validate(&part->reply);
         size_t len;

@@ -181,8 +181,8 @@ static uint64_t len_of(enum object_type type, struct value v)
     }
 }
 
-// Writes v, checks the layout, reads it again; every cut of the bytes is bad. Frees v and returns
-// what was read.
+// Writes v, checks the layout, reads it again, and passes over it; every cut of the bytes is bad.
+// Frees v and returns what was read.
 static struct value travel(enum object_type type, struct value v, enum rdb_type expected)
 {
     struct buf out = {0};
@@ -192,7 +192,14 @@ static struct value travel(enum object_type type, struct value v, enum rdb_type 
     for (size_t cut = 0; cut < out.len; cut += 1 + out.len / 200) {
         struct rdb_reader in = READER(out.ptr, cut);
         cr_assert(!rdb_get_value(&in, (uint8_t)expected, &limits, &got), "cut at %zu", cut);
+        in = READER(out.ptr, cut);
+        cr_assert(!rdb_skip_value(&in, (uint8_t)expected), "cut at %zu", cut);
     }
+    buf_append_text(&out, "tail");
+    struct rdb_reader over = READER(out.ptr, out.len);
+    cr_assert(rdb_skip_value(&over, (uint8_t)expected));
+    cr_assert_eq(rdb_left(&over), 4);
+    out.len -= 4;
     struct rdb_reader in = READER(out.ptr, out.len);
     cr_assert(rdb_get_value(&in, (uint8_t)expected, &limits, &got));
     cr_assert_eq(rdb_left(&in), 0);
@@ -399,6 +406,68 @@ Test(rdb, a_value_takes_the_encoding_that_the_limits_call_for)
     hash_free(got.value);
     hash_free(v);
     buf_free(&out);
+}
+
+Test(rdb, values_of_old_layouts_are_passed_over)
+{
+    static const struct {
+        uint8_t type;
+        struct slice bytes;
+    } cases[] = {
+        {RDB_STRING, BYTES("\3abc")},
+        {RDB_STRING, BYTES("\xc0\1")},
+        {RDB_STRING, BYTES("\xc1\1\2")},
+        {RDB_STRING, BYTES("\xc2\1\2\3\4")},
+        {RDB_STRING, BYTES("\xc3\3\x28"
+                           "abc")},
+        {RDB_LIST, BYTES("\2\1a\1b")},
+        {RDB_SET, BYTES("\2\1a\1b")},
+        {RDB_ZSET, BYTES("\3\1a\3"
+                         "2.5\1b\xfe\1c\xff")},
+        {RDB_ZSET_2, BYTES("\1\1a\1\2\3\4\5\6\7\x8")},
+        {RDB_HASH, BYTES("\2\1a\1b\1c\1d")},
+        {RDB_HASH_ZIPMAP, BYTES("\3abc")},
+        {RDB_LIST_ZIPLIST, BYTES("\3abc")},
+        {RDB_ZSET_ZIPLIST, BYTES("\3abc")},
+        {RDB_HASH_ZIPLIST, BYTES("\3abc")},
+        {RDB_SET_LISTPACK, BYTES("\3abc")},
+        {RDB_LIST_QUICKLIST, BYTES("\2\1a\1b")},
+        {RDB_STREAM_LISTPACKS, BYTES("\1\1k\1v\1\5\6\1\1g\5\6"
+                                     "\1" // pending: id, time, count
+                                     "iiiiiiiiiiiiiiiitttttttt\1"
+                                     "\1\1c" // consumer: time, pending
+                                     "tttttttt\1iiiiiiiiiiiiiiii")},
+        {RDB_STREAM_LISTPACKS_3, BYTES("\1\1k\1v\1\5\6\5\6\0\0\1\1\1g\5\6\1\0"
+                                       "\1\1c"
+                                       "ttttttttaaaaaaaa\0")},
+    };
+    for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+        struct slice b = cases[c].bytes;
+        for (size_t cut = 0; cut < b.len; cut++) {
+            struct rdb_reader in = READER(b.ptr, cut);
+            cr_assert(!rdb_skip_value(&in, cases[c].type), "case %zu, cut at %zu", c, cut);
+        }
+        struct rdb_reader in = READER(b.ptr, b.len);
+        cr_assert(rdb_skip_value(&in, cases[c].type), "case %zu", c);
+        cr_assert_eq(rdb_left(&in), 0, "case %zu: %zu bytes", c, rdb_left(&in));
+    }
+    static const uint8_t unknown[] = {6, 7, 8, 22, 23, 26, 128, 255};
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+        struct rdb_reader in = READER("\0\0\0\0", 4);
+        cr_assert(!rdb_is_known_type(unknown[i]));
+        cr_assert(!rdb_skip_value(&in, unknown[i]));
+    }
+}
+
+Test(rdb, a_value_that_is_merely_empty_is_told_from_a_bad_one)
+{
+    struct rdb_value got;
+    struct rdb_reader in = READER("\0", 1);
+    cr_assert(!rdb_get_value(&in, RDB_SET, &limits, &got));
+    cr_assert(got.is_empty && !in.is_bad && rdb_left(&in) == 0);
+    in = READER("\1", 1);
+    cr_assert(!rdb_get_value(&in, RDB_SET, &limits, &got));
+    cr_assert(!got.is_empty);
 }
 
 Test(rdb, what_is_wrong_is_refused)

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/busy.h"
+
+#include "base/crash_slot.h"
+#include "base/mem.h"
+#include "engine/errors.h"
+#include "script/scripting.h"
+#include "server/client.h"
+#include "server/server.h"
+
+#define EXEC_ABORTED "-EXECABORT Transaction discarded because of: "
+
+// --- answering -----------------------------------------------------------------------------------
+
+static enum slow_kind slow_kind(const struct engine *e)
+{
+    return busy_is_on(e) ? running_slow_kind(&scripting_of(e)->slow) : SLOW_NONE;
+}
+
+const char *busy_text(const struct engine *e)
+{
+    enum slow_kind kind = slow_kind(e);
+    return kind == SLOW_NONE ? NULL : kind == SLOW_SCRIPT ? ERR_BUSY_SCRIPT : ERR_BUSY_FUNCTION;
+}
+
+static void count_rejected(struct client *c, const struct command *cmd)
+{
+    const struct shard *s = &c->worker->shard;
+    struct shard_stats *stats = s->engine->stats[s->id];
+    stat_add(&stats->commands[cmd->id].rejected, 1);
+    stats_count_error(stats, cmd->transaction == TRANSACTION_EXEC ? "EXECABORT" : "BUSY");
+}
+
+void busy_check(struct client *c, struct call *call)
+{
+    const struct command *cmd = call->piece.cmd;
+    if (!cmd || c->ops) return;
+    if (cmd->transaction == TRANSACTION_WATCH) transaction_watch_blindly(c, call);
+    if (cmd->flags & CMD_ALLOW_BUSY) return;
+    if (c->session.is_in_multi && (cmd->flags & CMD_NO_MULTI)) return; // is told so
+    switch (slow_kind(c->worker->shard.engine)) {
+    case SLOW_NONE: return;
+    case SLOW_SCRIPT:
+        transaction_refuse(c, call, "-" ERR_BUSY_SCRIPT, EXEC_ABORTED ERR_BUSY_SCRIPT);
+        break;
+    case SLOW_FUNCTION:
+        transaction_refuse(c, call, "-" ERR_BUSY_FUNCTION, EXEC_ABORTED ERR_BUSY_FUNCTION);
+        break;
+    }
+    count_rejected(c, cmd);
+}
+
+// --- the turn inside -----------------------------------------------------------------------------
+
+static enum host_patience patience_of(struct server *server)
+{
+    // Acquire: as worker_run. What is said about the stop was written before it.
+    if (!atomic_load_explicit(&server->is_stopping, memory_order_acquire)) return HOST_IS_PATIENT;
+    bool is_at_once = atomic_load_explicit(&server->is_nothing_saved, memory_order_relaxed);
+    return is_at_once ? HOST_STOPS_AT_ONCE : HOST_STOPS;
+}
+
+enum host_patience busy_turn(struct ctx *ctx)
+{
+    struct server *server = ctx->engine->host->owner;
+    struct worker *w = server->workers[ctx->space->shard];
+    const void *work = crash_slot_get();
+    worker_turn_inside(w);
+    crash_slot_set(work);
+    return patience_of(server);
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// persistence: what the server does so that its data outlive it: snapshots, rewrites of the log,
+// and when to begin them. One background thread does whatever may wait for the disk.
+//
+//   BGSAVE         the thread asks for the cut, and writes what the shards hand over
+//   BGREWRITEAOF   the thread opens a new log for every shard and asks for the cut, at which each
+//                  shard goes on in its new log. As soon as the old ones are closed the manifest
+//                  names the new ones, too; when the base, written as above, is durable, it names
+//                  that in place of all that was before
+//
+// The cut is one item that enters the inboxes of all shards in one step (shard_enter_all), so it is
+// one instant in the order of operations. Loading the data at the start is loading.c's.
+#pragma once
+#include <pthread.h>
+
+#include "engine/effect.h"
+#include "engine/host.h"
+#include "shard/shard.h"
+#include "store/image.h"
+#include "store/log.h"
+#include "store/manifest.h"
+
+struct library_set;
+struct recovery;
+struct server;
+struct worker;
+
+enum job_kind { JOB_NONE, JOB_SNAPSHOT, JOB_REWRITE };
+
+struct log_rotation { // of one shard's log, at a cut
+    bool is_done;
+    bool was_broken; // what stood in the old file is not known to be safe
+    uint64_t old_bytes, old_end_seq, first_seq;
+};
+
+struct log_opening { // a new log
+    int fd;          // the log's, once it has taken it over
+    struct log_header header;
+};
+
+struct persistence {
+    struct server *server;
+    pthread_t thread;
+    bool has_thread;
+    char *dir; // of the append-only files
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    // Guarded by mutex:
+    enum job_kind wanted, running;
+    bool is_rewrite_scheduled, is_snapshot_scheduled, is_stopping;
+    uint32_t attached; // workers that have their log
+    bool is_ready;     // all of them: jobs may begin
+    struct image *image;            // of the job that runs
+    struct log_rotation *rotations; // by shard
+    uint32_t rotation_count;
+    struct persistence_info info; // all but what is computed when it is asked for
+    int64_t last_try_ms;          // when the last snapshot was begun
+    // The background thread's; at the start, and at the end, the main thread's.
+    struct manifest manifest;
+    uint64_t next_epoch;
+    struct log_opening *files; // by shard: the logs of a new epoch, taken over at the cut
+    uint64_t epoch;
+    char run[MANIFEST_RUN_CHARS + 1];
+    bool is_rewrite, is_first; // of the job that runs: first, it turns the log on
+    bool is_base_durable;      // what the shards are told
+    uint32_t named_count;      // guarded by mutex: shards that have been told
+    // Shards' threads.
+    _Atomic bool is_log_on;
+    _Atomic uint32_t failing_logs;  // shards whose log cannot be written
+    _Atomic uint64_t dirty_at_save; // sum of all shards' changes at the last snapshot's cut
+    _Atomic uint64_t dirty_at_cut;  // and at the one under way
+    struct library_set *functions;  // at the cut of the image under way; a reference
+    struct mail cut_mail, named_mail;
+    uint64_t first_seq;        // of all logs at the start
+    struct recovery *recovery; // while loading
+    _Atomic uint32_t loaded;   // shards that are done with it
+    _Atomic bool is_open;      // the data are there: go on
+};
+
+struct persistence *persistence_new(struct server *server);
+void persistence_free(struct persistence *p);
+// The background thread begins; workers run.
+void persistence_start(struct persistence *p);
+// What is under way is given up, the background thread ends; before the workers are told to stop.
+void persistence_stop(struct persistence *p);
+// After the workers have ended: the last snapshot. False: it failed, and was logged.
+bool persistence_save_at_end(struct persistence *p);
+
+// Every SHARD_CRON_MS, on worker 0: save points, growth of the log.
+void persistence_cron(struct persistence *p, int64_t now_ms);
+
+// The worker's log, on its thread: at its start and at its end.
+void persistence_attach(struct worker *w);
+void persistence_detach(struct worker *w);
+
+// --- for commands (host.c) -----------------------------------------------------------------------
+
+// SAVE: all shards are parked.
+bool persistence_save(struct persistence *p, char *error, size_t error_size);
+enum host_save persistence_begin(struct persistence *p, enum job_kind kind, bool may_schedule);
+void persistence_tell(struct persistence *p, struct persistence_info *out);
+// CONFIG SET appendonly, by a worker, before it is published. False: a rewrite is under way.
+bool persistence_switch_log(struct persistence *p, struct shard *here, bool is_on);
+
+// --- for loading.c -------------------------------------------------------------------------------
+
+// An image of everything by one thread while nobody touches a keyspace: SAVE, the end, the start.
+bool persistence_write_image(struct persistence *p, const char *dir, const char *name, bool is_base,
+                             uint64_t *bytes, struct dir_error *e);
+// Makes the files of a new epoch of logs, p->files, still without headers.
+bool persistence_open_epoch(struct persistence *p, struct dir_error *e);
+// Before the manifest names them.
+bool persistence_sync_epoch(struct persistence *p, struct dir_error *e);
+
+// --- loading.c -----------------------------------------------------------------------------------
+
+// Finds out what there is to load. False: it was logged why the server cannot start.
+bool loading_open(struct persistence *p);
+// Every worker's thread, before its loop. If the data cannot be loaded the process ends there.
+void loading_run(struct worker *w);

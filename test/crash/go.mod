@@ -1,0 +1,3 @@
+module gyre/crash
+
+go 1.16

@@ -1,0 +1,1 @@
+../histories/resp.go

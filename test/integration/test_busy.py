@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""While a script or function runs for longer than busy-reply-threshold: what everybody else is answered,
+how it is ended, and that nobody loses anything by it."""
+import contextlib
+import random
+import re
+import signal
+import threading
+import time
+
+from harness import Failure, check_equal, encode, info, settled, show
+from runner import test
+
+THRESHOLD = 30  # ms
+BUSY = b"BUSY Redis is busy running a script."
+
+# A script that stays on its key, and one that may go anywhere, so that all shards wait for it.
+LOOPS = {
+    "one key": "while true do redis.call('GET', KEYS[1]) end",
+    "no calls": "while true do end",
+    "all shards": "while true do redis.call('GET', 'k' .. ARGV[1]) end",
+}
+LIBRARY = """#!lua name=busy
+redis.register_function('forever', function(keys) while true do redis.call('GET', keys[1]) end end)
+redis.register_function('half_done', function(keys)
+    redis.call('SET', keys[1], 'half')
+    while redis.call('GET', keys[2]) ~= 'end' do end
+    return 'done' end)
+"""
+# Runs until the clock says so: ARGV[1] is in milliseconds.
+SPIN = """local t = redis.call('TIME') local till = t[1] * 1000 + t[2] / 1000 + ARGV[1]
+    repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 >= till """
+
+
+@contextlib.contextmanager
+def thresholds(*servers):
+    """Scripts are slow early; afterwards they are not."""
+    for server in servers:
+        with server.connect() as conn:
+            conn.cmd("CONFIG", "SET", "busy-reply-threshold", THRESHOLD)
+    yield
+    for server in servers:
+        with server.connect() as conn:
+            conn.cmd("CONFIG", "SET", "lua-time-limit", 5000)
+            check_equal(conn.cmd("FUNCTION", "FLUSH").value, b"OK")
+
+
+def wait_busy(t, conn, is_busy=True):
+    t.wait_for(lambda: (conn.cmd("PING").value[:4] == b"BUSY") == is_busy, "BUSY", step=0.002)
+
+
+def eval_args(script, key="a"):
+    return ("EVAL", script, 1, key, 7)
+
+
+class Play:
+    """The same steps on one server or another; keeps the replies."""
+
+    def __init__(self, t, server):
+        self.t, self.server, self.conns, self.log = t, server, {}, []
+        self.prober = t.connect(server)
+
+    def conn(self, name):
+        if name not in self.conns:
+            self.conns[name] = self.t.connect(self.server)
+        return self.conns[name]
+
+    def __call__(self, name, *args):
+        self.conn(name).write(*args)
+        return self.read(name, args)
+
+    def read(self, name, what="later"):
+        raw, reply = self.conn(name).read_raw()
+        raw = re.sub(rb"(duration_ms\r\n:)\d+", rb"\g<1>N", raw)
+        self.log.append((name, what, raw))
+        return reply
+
+    def start(self, name, *args):
+        self.conn(name).write(*args)
+        wait_busy(self.t, self.prober)
+
+
+def both(t, threads, io, steps, *args):
+    """The steps on Redis and on Gyre: the same replies."""
+    redis, gyre = t.redis(), t.gyre(threads=threads, io=io)
+    logs = []
+    with thresholds(redis, gyre):
+        for server in (redis, gyre):
+            play = Play(t, server)
+            steps(play, *args)
+            wait_busy(t, play.prober, False)
+            logs.append(play.log)
+    for want, got in zip(*logs):
+        t.check(want == got, f"{got[0]}> {got[1]}\n Redis: {want[2]!r}\n Gyre:  {got[2]!r}")
+    t.equal(len(logs[1]), len(logs[0]))
+
+
+MATRIX = {"threads": (1, 4), "io": ("uring", "poll")}
+
+
+def refusals(p, script):
+    p("pre", "MULTI"), p("pre", "SET", "a", 1)
+    p("watch", "WATCH", "a")
+    p("sub", "SUBSCRIBE", "ch")
+    p.start("e", *eval_args(script))
+    for command in (
+        "PING|GET a|SET b 1|MSET b 1 c 2|BLPOP l 1|NOSUCH|GET|SCRIPT NOPE|ECHO x|INFO|CLIENT LIST|CONFIG GET port|COMMAND|"
+        "SUBSCRIBE x|PUBLISH ch x|SCRIPT HELP|SCRIPT EXISTS x|SCRIPT FLUSH|FUNCTION LIST|DEBUG SLEEP 0|FLUSHALL|"
+        "EXEC|DISCARD|MULTI|SET b 1|PING|SHUTDOWN NOSAVE|EXEC|DISCARD|MULTI|DISCARD|MULTI|MULTI|WATCH x|EXEC|"
+        "WATCH a b|UNWATCH|AUTH x|HELLO 9|RESET|FUNCTION STATS|FUNCTION KILL|SHUTDOWN|SHUTDOWN SAVE|SHUTDOWN BAD"
+    ).split("|"):
+        p("c", *command.split())
+    p("pre", "GET", "a"), p("pre", "EXEC"), p("watch", "EXEC")
+    p("sub", "PING"), p("sub", "UNSUBSCRIBE", "ch"), p("sub", "GET", "a")
+    p("queued", "MULTI"), p("queued", "SCRIPT", "KILL")
+    p.conn("pipe").send(b"".join(encode(*c.split()) for c in ("PING", "MULTI", "GET b", "EXEC", "SCRIPT EXISTS x")) + b"PING\r\n")
+    for _ in range(6):
+        p.read("pipe")
+    p("quit", "QUIT")
+    p("kill", "SCRIPT", "KILL")
+    p.read("e")
+    p("kill", "SCRIPT", "KILL"), p("kill", "FUNCTION", "KILL")
+    p("queued", "EXEC"), p("pre", "EXEC"), p("c", "GET", "b"), p("sub", "UNSUBSCRIBE", "ch")
+
+
+@test("everybody but the few is answered BUSY, word for word as Redis does", script=tuple(LOOPS), **MATRIX)
+def refused(t, threads, io, script):
+    both(t, threads, io, refusals, LOOPS[script])
+
+
+def function_steps(p):
+    p("c", "FUNCTION", "LOAD", LIBRARY)
+    p.start("e", "FCALL", "forever", 1, "a", "x", "")
+    for command in "PING|FUNCTION STATS|SCRIPT KILL|MULTI|PING|EXEC|FUNCTION LIST|FUNCTION KILL".split("|"):
+        p("c", *command.split())
+    p.read("e")
+    p("c", "FUNCTION", "STATS"), p("c", "FUNCTION", "KILL")
+
+
+@test("a function is shown by FUNCTION STATS and ended by FUNCTION KILL, as in Redis", **MATRIX)
+def functions(t, threads, io):
+    both(t, threads, io, function_steps)
+
+
+def dirty_steps(p, is_function):
+    p("c", "FUNCTION", "LOAD", LIBRARY)
+    code = SPIN.replace("local t", "redis.call('SET', KEYS[1], 'half') local t", 1) + " return redis.call('GET', KEYS[1])"
+    if is_function:
+        p("c", "FUNCTION", "LOAD", "REPLACE", f"#!lua name=busy\nredis.register_function('f', function(KEYS, ARGV) {code} end)")
+        p.start("e", "FCALL", "f", 1, "a", 300)
+    else:
+        p.start("e", "EVAL", code, 1, "a", 300)
+    for command in "SCRIPT KILL|FUNCTION KILL|GET a|SHUTDOWN|PING".split("|"):
+        p("c", *command.split())
+    p.read("e")
+    wait_busy(p.t, p.prober, False)
+    p("c", "GET", "a"), p("c", "SCRIPT", "KILL")
+
+
+@test("what has written cannot be killed, and ends by itself", function=(False, True), **MATRIX)
+def unkillable(t, threads, io, function):
+    both(t, threads, io, dirty_steps, function)
+
+
+@contextlib.contextmanager
+def kills(conn):
+    """Kills whatever becomes slow."""
+    is_over = threading.Event()
+
+    def go_on():
+        while not is_over.wait(0.01):
+            conn.cmd("SCRIPT", "KILL")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def pipeline_steps(p):
+    pipe = [("SET", "n", 1), ("INCR", "n"), eval_args(LOOPS["one key"], "n"), ("PING",), ("INCR", "n"), ("MULTI",), ("INCR", "n"),
+            eval_args(LOOPS["all shards"]), ("INCR", "n"), ("EXEC",), ("GET", "n")]
+    p.conn("e").send(b"".join(encode(*c) for c in pipe))
+    wait_busy(p.t, p.prober)
+    p.conn("e").write("PING")
+    p.conn("e").write("GET", "n")
+    with kills(p.t.connect(p.server)):
+        for _ in range(len(pipe) + 2):
+            p.read("e")
+
+
+@test("the replies of a pipeline with slow scripts in it come in order", **MATRIX)
+def pipelines(t, threads, io):
+    both(t, threads, io, pipeline_steps)
+
+
+def other_steps(p):
+    p("c", "CONFIG", "SET", "requirepass", "x")
+    p("e", "AUTH", "x"), p("on", "AUTH", "x")
+    p.prober.cmd("AUTH", "x")
+    p.conn("off"), p("off", "AUTH", "x")
+    p.conn("off").write("CLIENT", "REPLY", "OFF")
+    p.start("e", *eval_args(LOOPS["no calls"]))
+    p("u", "PING"), p("u", "SCRIPT", "KILL"), p("u", "AUTH", "no"), p("u", "AUTH", "x"), p("u", "PING")
+    p("r3", "HELLO", 3, "AUTH", "x", "OOPS")
+    p.conn("off").write("SCRIPT", "KILL")
+    p.read("e")
+    p.conn("off").write("CLIENT", "REPLY", "ON")
+    p.read("off")
+    # The one that runs the script reads no replies; one that is reset meanwhile does.
+    p.conn("e").write("CLIENT", "REPLY", "SKIP")
+    p.start("e", *eval_args(LOOPS["one key"]))
+    p("off", "RESET"), p("off", "AUTH", "x"), p("off", "SCRIPT", "KILL")
+    p("e", "GET", "a"), p("e", "CONFIG", "SET", "requirepass", "")
+
+
+@test("logging in, and reading no replies, go together with it", **MATRIX)
+def others(t, threads, io):
+    both(t, threads, io, other_steps)
+
+
+KILLED = [
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "while true do redis.pcall('GET', KEYS[1]) end",
+    "local co = coroutine.wrap(function() while true do pcall(function() while true do end end) end end) "
+    "while true do pcall(co) end",
+    "xpcall(function() while true do end end, function() while true do end end) return 1",
+]
+
+
+@test("SCRIPT KILL ends any script that has not written, whatever it does about it", threads=(1, 4))
+def killing(t, threads):
+    server = t.gyre(threads=threads)
+    with thresholds(server):
+        for script in KILLED:
+            conn, other = t.connect(server), t.connect(server)
+            conn.write("EVAL", script, 1, "key0")
+            wait_busy(t, other)
+            t.equal(other.cmd("SCRIPT", "KILL").value, b"OK")
+            got = conn.read()
+            t.check(got.is_error() and b"Script killed by user" in got.value, f"{script}: {got!r}")
+        t.equal(other.cmd("SCRIPT", "KILL").value[:7], b"NOTBUSY")
+
+
+@test("SHUTDOWN NOSAVE stops a server whose script has written", **MATRIX)
+def shutdown(t, threads, io):
+    server = t.own_gyre(threads=threads, io=io)
+    with server.connect() as conn:
+        conn.cmd("CONFIG", "SET", "busy-reply-threshold", THRESHOLD)
+    script, other = t.connect(server), t.connect(server)
+    waiting = t.connect(server)
+    waiting.cmd("MSET", "a", 1, "b", 2)
+    script.write("EVAL", "redis.call('SET', KEYS[1], 1) while true do redis.call('INCR', ARGV[1]) end", 1, "a", "b")
+    wait_busy(t, other)
+    waiting.write("GET", "a")
+    t.equal(other.cmd("SCRIPT", "KILL").value[:10], b"UNKILLABLE")
+    t.equal(other.cmd("SHUTDOWN").value[:4], b"BUSY")
+    other.write("SHUTDOWN", "NOSAVE")
+    t.check(other.is_closed(), "the connection that asked stays open")
+    t.equal(server.wait_exit(), 0)
+
+
+@test("a signal ends a slow script that has not written", threads=(1, 4))
+def terminated(t, threads):
+    server = t.own_gyre(threads=threads)
+    with server.connect() as conn:
+        conn.cmd("CONFIG", "SET", "busy-reply-threshold", THRESHOLD)
+    script, other = t.connect(server), t.connect(server)
+    script.write(*eval_args(LOOPS["all shards"]))
+    wait_busy(t, other)
+    server.send_signal(signal.SIGTERM)
+    t.equal(server.wait_exit(), 0)
+
+
+@test("a long pipeline around a slow script holds up nobody else, and nothing of it is lost", **MATRIX)
+def long_pipeline(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    value = b"x" * 3_000_000
+    with thresholds(server):
+        for script in LOOPS.values():
+            pipe, other = t.connect(server), t.connect(server)
+            other.cmd("DEL", "n")
+            commands = [("INCR", "n")] * 200 + [eval_args(script)] + [("INCR", "n"), ("SET", "m", 1)] * 20000
+            commands += [("SET", "big", value), ("STRLEN", "big")]
+            got = []
+            sender = threading.Thread(target=lambda p=pipe, c=commands, g=got: g.extend(p.pipeline(c)))
+            sender.start()
+            wait_busy(t, other)
+            fresh = [t.connect(server) for _ in range(50)]
+            for conn in fresh:
+                conn.write("GET", "n")
+            for conn in fresh:
+                t.equal(conn.read().value[:len(BUSY)], BUSY)
+            t.equal(other.cmd("SCRIPT", "KILL").value, b"OK")
+            sender.join(20)
+            t.equal([r.value for r in got[:200]], list(range(1, 201)))
+            t.check(b"killed by user" in got[200].value, show(got[200]))
+            t.equal([r.value for r in got[201:40201:2]], list(range(201, 20201)))
+            t.equal(got[-1].value, len(value))
+
+
+@test("connections that go while a script is slow, its own too, are gone afterwards", **MATRIX)
+def departures(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    with thresholds(server):
+        for script in LOOPS.values():
+            for how in ("close", "reset"):
+                for run in ([eval_args(script)], [("MULTI",), ("SET", "x", 1), eval_args(script), ("INCR", "done"), ("EXEC",)],
+                            [("SET", f"k{i}", 1) for i in range(20)] + [eval_args(script), ("PING",)]):
+                    own, idle, blocked, half = (server.connect() for _ in range(4))
+                    blocked.write("BLPOP", "list", 0)
+                    idle.cmd("WATCH", "x"), idle.cmd("SUBSCRIBE", "ch")
+                    half.send(b"*2\r\n$3\r\nGET\r\n$10\r\nabc")
+                    t.wait_for(lambda: info(control, "clients")["blocked_clients"] == "1", "BLPOP", step=0.002)
+                    own.send(b"".join(encode(*c) for c in run))
+                    wait_busy(t, control)
+                    own.send(encode("GET", "x") * 100)
+                    for conn in (own, idle, blocked, half):
+                        getattr(conn, how)()
+                    for _ in range(3):
+                        with server.connect() as late:
+                            t.equal(late.cmd("PING").value[:len(BUSY)], BUSY)
+                    t.equal(control.cmd("SCRIPT", "KILL").value, b"OK")
+                    wait_busy(t, control, False)
+                    settled(control, 1)
+                    t.equal(info(control, "clients")["blocked_clients"], "0")
+                    control.cmd("RPUSH", "list", "e")
+                    t.equal(control.cmd("LPOP", "list").value, b"e")
+        t.equal(control.cmd("PUBLISH", "ch", "x").value, 0)
+
+
+@test("a script that waited for the end of CLIENT PAUSE is answered for, too", threads=(1, 4))
+def paused(t, threads):
+    server = t.gyre(threads=threads)
+    with thresholds(server):
+        control, script = t.connect(server), t.connect(server)
+        control.cmd("CLIENT", "PAUSE", 50, "WRITE")
+        conns = [t.connect(server) for _ in range(20)]
+        for conn in conns[:10]:
+            conn.write("INCR", "n")
+        script.write(*eval_args(LOOPS["one key"]))
+        for conn in conns[10:]:
+            conn.write("INCR", "n")
+        wait_busy(t, control)
+        for conn in conns[::3]:
+            conn.close()
+        t.equal(control.cmd("SCRIPT", "KILL").value, b"OK")
+        t.check(b"killed by user" in script.read().value, "not killed")
+        for i, conn in enumerate(conns):
+            if i % 3:
+                t.check(conn.read().kind in ":-", "no answer")
+
+
+class Actor(threading.Thread):
+    """Random commands, slow scripts among them, over connections that do not last; counts what was done."""
+
+    def __init__(self, server, number, seed, end):
+        super().__init__(daemon=True)
+        self.server, self.rng, self.end = server, random.Random(seed), end
+        self.key, self.sent, self.done, self.trouble = f"n{number}", 0, 0, None
+
+    def run(self):
+        try:
+            while time.monotonic() < self.end:
+                with self.server.connect() as conn:
+                    for _ in range(self.rng.randrange(1, 30)):
+                        self.act(conn)
+        except Exception as failure:  # shown by the test
+            self.trouble = failure
+
+    def act(self, conn):
+        ms = self.rng.randrange(2, 25)
+        script = SPIN + self.rng.choice(("return redis.call('GET', KEYS[1])", "return redis.call('GET', ARGV[2])"))
+        run = ("EVAL", script, 1, self.key, ms, "n0")
+        one = ("INCR", self.key)
+        batch = self.rng.choice(([one], [one] * 20, [one, run, one], [("MULTI",), one, run, one, ("EXEC",)], [("SCRIPT", "KILL")],
+                                 [one, ("MGET", "n0", "n1", "n2", "n3"), run, one], [("WATCH", "n1"), one, ("UNWATCH",)]))
+        self.sent += sum(c is one for c in batch)
+        replies = conn.pipeline(batch)
+        for command, reply in zip(batch, replies):
+            in_exec = command == ("EXEC",) and reply.kind == "*" and reply.value
+            self.done += 2 if in_exec else command is one and reply.kind == ":"
+            fine = not reply.is_error() or re.match(rb"BUSY|NOTBUSY|UNKILLABLE|EXECABORT|ERR Script killed", reply.value)
+            if not fine:
+                raise Failure(f"{command}: {show(reply)}")
+
+
+@test("in a crowd with slow scripts every command is either done or answered BUSY", alone=True, **MATRIX)
+def crowd(t, threads, io):
+    server = t.own_gyre(threads=threads, io=io)
+    control = t.connect(server)
+    control.cmd("CONFIG", "SET", "busy-reply-threshold", 5)
+    end = time.monotonic() + 2 * t.scale
+    actors = [Actor(server, i, t.rng.random(), end) for i in range(8)]
+    for actor in actors:
+        actor.start()
+    for actor in actors:
+        actor.join(30)
+        t.check(not actor.is_alive() and not actor.trouble, f"{actor.trouble!r}")
+    for actor in actors:
+        t.equal(int(control.cmd("GET", actor.key).value or 0), actor.done, f"{actor.sent} sent")
+    t.check(sum(a.done for a in actors) > 20, "hardly anything was done")
+    busy = info(control, "errorstats").get("errorstat_BUSY", "count=0")
+    t.check(int(busy.split("=")[1]) > 5, f"hardly ever busy: {busy}")

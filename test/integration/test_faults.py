@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Disk trouble: the nth call of any kind fails, the disk is full, a snapshot cannot be written.
+
+In short: writes are refused with the cause, reads go on, INFO says so, nothing that was acknowledged is
+lost, and when the disk is well again so is the server. By hand, every call of every kind:
+
+    GYRE_TEST_SCALE=100 test/integration/runner.py --filter test_faults
+"""
+
+import concurrent.futures
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from faults import Disk
+from harness import OK, PATIENCE, SCALE, STANDIN, Conn, Failure, ReadTimeout, info
+from lanes import Lanes
+from runner import test
+
+FULL = "MISCONF Errors writing to the AOF file: No space left on device"
+SNAPSHOT = (
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. "
+    "Commands that may modify the data set are disabled, because this instance is configured to report "
+    "errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check "
+    "the Redis logs for details about the RDB error."
+)
+ERRORS = {"write": (errno.ENOSPC, errno.EIO), "create": (errno.ENOSPC, errno.EACCES)}
+SIDE_BY_SIDE = 6
+RETURNS_WITHIN = 8  # seconds, when the disk is well again: a rewrite is tried every five
+
+
+def gyre_only():
+    return "only Gyre has it" if STANDIN else None
+
+
+# ---- one call fails
+
+
+class Case:
+    """A scripted life of a server in which one call, or all calls of a kind from one on, fail."""
+
+    def __init__(self, t, seed, kind, nth, error, sticky, short, policy, threads):
+        self.t, self.rng = t, random.Random(seed)
+        self.disk = Disk(t)
+        self.lanes = Lanes(self.rng, 3)
+        self.options = dict(threads=threads, appendonly="yes", appendfsync=policy, wait=False)
+        self.fault = (kind, nth, error, sticky, short)
+        self.text = f"{kind} {nth}: {errno.errorcode.get(error)}" + " from then on" * bool(sticky)
+        self.text += " after a short write" * bool(short) + f", {policy}, {threads} threads"
+        self.waiting = {}  # by lane: (number, how many replies have not come)
+        self.is_failing = False
+
+    def run(self):
+        kind, nth, error, sticky, short = self.fault
+        if kind:
+            self.disk.fail(kind, nth, error, sticky, short)
+            self.is_failing = True
+        try:
+            self._live()
+        except Exception as failure:
+            if not isinstance(failure, Failure):
+                raise
+            if self.server.alive():
+                self._kill()
+            raise Failure(f"[{self.text}] {failure}\n{self.server.log_tail(25)}") from failure
+        self.disk.remove()
+        return self.disk.injected() if kind else self.disk.counts()
+
+    def _live(self):
+        self._start()
+        self._begin()
+        self._writes(4)
+        self._job("BGREWRITEAOF", "aof_rewrite_in_progress", "aof_last_bgrewrite_status")
+        self._writes(4)
+        self._job("BGSAVE", "rdb_bgsave_in_progress", "rdb_last_bgsave_status")
+        self._writes(4)
+        self._recover()
+        if self.rng.random() < 0.5:
+            self._stop()
+        else:
+            self._kill()
+        self.disk.heal()
+        self.is_failing = False
+        self._start()
+        self._judge()
+        self._writes(2)
+        self._kill()
+        self._start()
+        self._judge()
+        self._stop()
+
+    # --- the process
+
+    def _start(self):
+        self.server = self.disk.gyre(**self.options)
+        if not self._answers():
+            log = self.server.log().decode()
+            strerror = os.strerror(self.fault[2])
+            if not (self.disk.injected() and self.is_failing):
+                raise Failure("it does not start on a disk that is well")
+            if self.server.process.returncode != 1 or strerror not in log:
+                raise Failure(
+                    f"it ended with {self.server.process.returncode}; 1 and '{strerror}' wanted"
+                )
+            self.disk.heal()
+            self.is_failing = False
+            self.server.ended = True
+            self.server = self.disk.gyre(**self.options)
+            if not self._answers():
+                raise Failure("it does not start after a start that failed")
+        self.conns = {lane.name: self._connect() for lane in self.lanes.all}
+
+    def _answers(self):
+        deadline = time.monotonic() + 10 * PATIENCE
+        while time.monotonic() < deadline:
+            if self.server.process.poll() is not None:
+                self.server.ended = True
+                return False
+            try:
+                with Conn(self.server.address, timeout=5) as conn:
+                    if conn.cmd("DBSIZE").kind == ":":
+                        return True
+            except (OSError, Failure):
+                pass
+            time.sleep(0.01)
+        raise Failure("no answer after its start")
+
+    def _connect(self):
+        return Conn(self.server, timeout=5)
+
+    def _kill(self):
+        self.server.send_signal(signal.SIGKILL)
+        self.server.wait_exit()
+
+    def _stop(self):
+        self.server.send_signal(signal.SIGTERM)
+        if self.server.wait_exit() is None:
+            raise Failure("it does not stop")
+        status = self.server.process.returncode
+        if status != 0 and not (status == 1 and self.is_failing and self.disk.injected()):
+            raise Failure(f"it stopped with status {status}")
+
+    # --- the load
+
+    def _begin(self):
+        """The first writes; the fault of the start is waited out, if it hits them."""
+        deadline = time.monotonic() + RETURNS_WITHIN * PATIENCE
+        for lane in self.lanes.all:
+            conn = self.conns[lane.name]
+            conn.write(*lane.first())
+            while True:
+                try:
+                    reply = conn.read(0.3)
+                    if reply == OK:
+                        break
+                    if not reply.value.startswith(b"MISCONF ") or not self.disk.injected():
+                        raise Failure(f"the first write: {reply}")
+                    time.sleep(0.1)
+                    conn.write(*lane.first())
+                except ReadTimeout:
+                    pass
+                self._heal()
+                if time.monotonic() > deadline:
+                    raise Failure("the first write is not taken when the disk is well")
+
+    def _writes(self, rounds):
+        for _ in range(rounds):
+            for lane in self.lanes.all:
+                if lane.name not in self.waiting:
+                    n, commands = lane.next()
+                    conn = self.conns[lane.name]
+                    for command in commands:
+                        conn.write(*command)
+                    self.waiting[lane.name] = (lane, n, len(commands), [])
+                self._collect(lane, 0.5 if not self.disk.injected() else 0.05)
+        if self.disk.injected() and self.is_failing:
+            self._look_at_trouble()
+
+    def _collect(self, lane, seconds):
+        """The replies that have come to what the lane waits for; True if all have."""
+        _, n, count, replies = self.waiting[lane.name]
+        conn = self.conns[lane.name]
+        deadline = time.monotonic() + seconds * PATIENCE
+        while len(replies) < count:
+            try:
+                replies.append(conn.read(max(deadline - time.monotonic(), 0.001)))
+            except ReadTimeout:
+                if not self.disk.injected():
+                    raise
+                return False
+        del self.waiting[lane.name]
+        if not lane.note(n, replies):
+            if not self.disk.injected():
+                raise Failure(f"refused although nothing failed: {replies}")
+            self._check_refusal(replies)
+        return True
+
+    def _check_refusal(self, replies):
+        want = f"MISCONF Errors writing to the AOF file: {os.strerror(self.fault[2])}".encode()
+        for reply in replies:
+            if reply.is_error() and reply.value not in (
+                want,
+                b"EXECABORT Transaction discarded because of previous errors.",
+            ):
+                if not reply.value.startswith(b"EXECABORT Transaction discarded because of: MISCONF"):
+                    raise Failure(f"refused with {reply}")
+
+    def _job(self, command, running, status):
+        began = time.monotonic()
+        with self._connect() as conn:
+            reply = conn.cmd(command)
+            if reply.is_error() and not self.disk.injected():
+                raise Failure(f"{command}: {reply}")
+            while True:
+                fields = info(conn, "persistence")
+                busy = fields[running] == "1" or fields["aof_rewrite_in_progress"] == "1"
+                if not busy and time.monotonic() - began > 0.03:
+                    break
+                if time.monotonic() - began > 1 and self.disk.injected():
+                    self._heal()
+                if time.monotonic() - began > 15 * PATIENCE:
+                    raise Failure(f"{command} does not end")
+                time.sleep(0.01)
+            if not self.disk.injected() and fields[status] != "ok":
+                raise Failure(f"{command}: {fields[status]}")
+        if self.disk.injected() and self.is_failing:
+            self._look_at_trouble()
+
+    # --- trouble
+
+    def _heal(self):
+        self.disk.heal()
+        self.is_failing = False
+
+    def _look_at_trouble(self):
+        """A call has failed. Reads go on; INFO agrees with what writers are told."""
+        with self._connect() as conn:
+            key = f"r:{self.lanes.all[0].name}:*"
+            if len(conn.cmd("KEYS", key).value) != 1:
+                raise Failure("a read does not find its key")
+            before = info(conn, "persistence")["aof_last_write_status"]
+            ping = conn.cmd("PING")
+            after = info(conn, "persistence")["aof_last_write_status"]
+            if before == after and (ping.is_error() != (after == "err")):
+                raise Failure(f"PING is answered {ping}, but INFO says {after}")
+        self._recover()
+
+    def _recover(self):
+        """The disk is well: all that was kept waiting is answered, and writes are taken."""
+        self._heal()
+        deadline = time.monotonic() + RETURNS_WITHIN * PATIENCE
+        for lane in self.lanes.all:
+            while lane.name in self.waiting or not self._one(lane):
+                if lane.name in self.waiting:
+                    self._collect(lane, 0.1)
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        f"writes are not taken {RETURNS_WITHIN} s after the disk is well; "
+                        f"waiting: {list(self.waiting)}"
+                    )
+
+    def _one(self, lane):
+        n, commands = lane.next("push")
+        self.waiting[lane.name] = (lane, n, len(commands), [])
+        self.conns[lane.name].write(*commands[0])
+        if not self._collect(lane, 0.2):
+            return False
+        if n in lane.refused:
+            time.sleep(0.05)
+        return n in lane.acked
+
+    def _judge(self):
+        with self._connect() as conn:
+            self.lanes.judge(self.lanes.look(conn), self.lanes.acked())
+
+
+def faults_of(counts, rng):
+    """Every call of a scenario, each with what may happen to it."""
+    cases = []
+    for kind, count in counts.items():
+        for nth in range(count):
+            for error in ERRORS.get(kind, (errno.EIO,)):
+                cases.append((kind, nth, error, True, False))
+                cases.append((kind, nth, error, False, False))
+            if kind == "write":
+                cases.append((kind, nth, errno.ENOSPC, True, True))
+    rng.shuffle(cases)
+    return cases
+
+
+@test(
+    "any one call to the disk fails: nothing is lost, nobody is lied to, and service returns",
+    needs=gyre_only,
+    alone=True,
+    timeout=300,
+    threads=(2,),
+    policy=("always", "everysec"),
+)
+def every_call_fails(t, threads, policy):
+    healthy = (None, 0, 0, False, False)
+    counts = Case(t, 1, *healthy, policy, threads).run()
+    cases = faults_of(counts, t.rng)
+    # One of each kind, and some more.
+    kinds = {}
+    for case in cases:
+        kinds.setdefault((case[0], case[3]), case)
+    chosen = list(kinds.values()) + [c for c in cases if c not in kinds.values()]
+    chosen = chosen[: max(24, int(24 * SCALE))]
+    deadline = time.monotonic() + max(40, 40 * SCALE) * PATIENCE
+    failures, done = [], []
+
+    def run(case):
+        if time.monotonic() > deadline or len(failures) > 5:
+            return
+        try:
+            Case(t, str(case) + str(t.seed), *case, policy, threads).run()
+            done.append(case)
+        except Failure as failure:
+            failures.append(str(failure))
+
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(run, chosen))
+    if os.environ.get("GYRE_TEST_VERBOSE"):
+        print(f"{len(done)} of {len(cases)} faults; calls: {counts}")
+    t.check(not failures, f"{len(failures)} of {len(done)}:\n" + "\n\n".join(failures))
+    t.check(len(done) >= 10, f"only {len(done)} cases in time")

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Snapshots, the append-only log and what is loaded at the start. Crashes: test_crash; trouble with the disk: test_faults."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from harness import OK, R, Server, encode, info
+from runner import test
+from test_redis_files import expect_state, fill, state
+
+THREADS = (1, 4)
+
+
+class Home:
+    """A data directory, and servers that run in it one after the other."""
+
+    def __init__(self, t, **options):
+        self.t = t
+        self.root = tempfile.mkdtemp(prefix="gyre-test-")
+        self.options = {"dir": self.root, **options}
+        self.server = None
+
+    def run(self, threads=1, **options):
+        if self.server and self.server.alive():
+            self.server.stop()
+        self.server = self.t.own_gyre(threads=threads, **{**self.options, **options})
+        return self.t.connect(self.server)
+
+    def redis(self, **options):
+        self.server = self.t.own(Server.redis(**{**self.options, **options}))
+        return self.t.connect(self.server)
+
+    def path(self, *names):
+        return Path(self.root, *names)
+
+    def refusal(self, threads=1, **options):
+        """The log of a start that fails."""
+        server = Server.gyre(threads=threads, wait=False, **{**self.options, **options})
+        try:
+            status = server.wait_exit()
+            log = server.log().decode("utf-8", "replace")
+            self.t.check(status == 1, f"it ended with {status}\n{log}")
+            return log
+        finally:
+            server.kill()
+
+
+def many(conn, count=2000):
+    """Enough keys for every shard, and values big enough to be written piece by piece."""
+    conn.pipeline([("SET", f"key:{i}", f"value {i}") for i in range(count)])
+    conn.cmd("RPUSH", "big list", *range(5000))
+    conn.cmd("SADD", "big set", *(f"member {i}" for i in range(3000)))
+    conn.cmd("HSET", "big hash", *(x for i in range(2000) for x in (f"field {i}", i)))
+    conn.cmd("ZADD", "big zset", *(x for i in range(2000) for x in (i / 3, f"member {i}")))
+    conn.pipeline([("XADD", "big stream", "*", "f", i) for i in range(1000)])
+
+
+def expect(t, log, *words):
+    for word in words:
+        t.check(word in log, f"'{word}' is not in the log:\n{log}")
+
+
+def field(conn, name):
+    return info(conn, "persistence")[name]
+
+
+def snapshot(t, conn):
+    before = int(field(conn, "rdb_saves"))
+    t.equal(conn.cmd("BGSAVE"), R("+", b"Background saving started"))
+    t.wait_for(lambda: int(field(conn, "rdb_saves")) > before, "the end of BGSAVE")
+    t.equal(field(conn, "rdb_last_bgsave_status"), "ok")
+    t.equal(field(conn, "rdb_changes_since_last_save"), "0")
+
+
+def rewrite(t, conn):
+    before = int(field(conn, "aof_rewrites"))
+    t.equal(conn.cmd("BGREWRITEAOF").kind, "+")
+    t.wait_for(lambda: int(field(conn, "aof_rewrites")) > before, "the end of a rewrite")
+
+
+@test("SAVE and BGSAVE write what redis-server loads, of every type", threads=THREADS, how=("SAVE", "BGSAVE"))
+def saved_for_redis(t, threads, how):
+    home = Home(t)
+    conn = home.run(threads)
+    fill(conn, "here")
+    many(conn)
+    conn.cmd("SELECT", 0)
+    if how == "SAVE":
+        t.equal(conn.cmd("SAVE"), OK)
+    else:
+        snapshot(t, conn)
+    want = state(conn)
+    home.server.stop()
+    expect_state(t, state(home.redis()), want)
+
+
+@test("what redis-server saved is loaded", threads=THREADS)
+def saved_by_redis(t, threads):
+    home = Home(t)
+    conn = home.redis()
+    fill(conn, "there")
+    many(conn)
+    conn.cmd("SELECT", 0)
+    t.equal(conn.cmd("SAVE"), OK)
+    want = state(conn)
+    home.server.stop()
+    conn = home.run(threads)
+    expect_state(t, want, state(conn))
+    t.equal(field(conn, "rdb_last_load_keys_loaded"), str(len(want[0])))
+
+
+@test("a hash whose fields expire makes the snapshot one of Redis 7.4, and comes back", threads=THREADS)
+def fields_that_expire(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    conn.cmd("HSET", "h", "a", 1, "b", 2)
+    conn.cmd("HEXPIRE", "h", 1000, "FIELDS", 1, "a")
+    at = conn.cmd("HPEXPIRETIME", "h", "FIELDS", 2, "a", "b")
+    t.equal(conn.cmd("SAVE"), OK)
+    t.equal(home.path("dump.rdb").read_bytes()[:9], b"REDIS0012")
+    conn.cmd("DEL", "h")
+    t.equal(conn.cmd("SAVE"), OK)
+    t.equal(home.path("dump.rdb").read_bytes()[:9], b"REDIS0010")
+    conn.cmd("HSET", "h", "a", 1, "b", 2)
+    conn.cmd("HPEXPIREAT", "h", at.value[0].value, "FIELDS", 1, "a")
+    t.equal(conn.cmd("SAVE"), OK)
+    conn = home.run(threads)
+    t.equal(conn.cmd("HPEXPIRETIME", "h", "FIELDS", 2, "a", "b"), at)
+
+
+@test("the log brings everything back, on any number of threads", policy=("always", "everysec", "no"))
+def logged(t, policy):
+    home = Home(t, appendonly="yes", appendfsync=policy)
+    conn = home.run(2)
+    fill(conn, "first")
+    many(conn)
+    conn.cmd("SELECT", 0)
+    for threads in (2, 4, 1, 3):
+        want = state(conn)
+        conn = home.run(threads)
+        expect_state(t, want, state(conn))
+        fill(conn, f"on {threads}")
+        rewrite(t, conn)
+        fill(conn, f"after the rewrite on {threads}")
+        conn.cmd("SELECT", 0)
+    want = state(conn)
+    expect_state(t, want, state(home.run(2)))
+
+
+@test("the log can be turned on and off while the server runs", threads=THREADS)
+def switched(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    fill(conn, "without a log")
+    many(conn)
+    conn.cmd("SELECT", 0)
+    t.equal(conn.cmd("CONFIG", "SET", "appendonly", "yes"), OK)
+    conn.cmd("SET", "at once", 1)
+    t.wait_for(lambda: field(conn, "aof_rewrites") == "1", "the first base")
+    fill(conn, "with a log")
+    conn.cmd("SELECT", 0)
+    want = state(conn)
+    home.server.kill()
+    home.server.ended = True
+    conn = home.run(threads, appendonly="yes")
+    expect_state(t, want, state(conn))
+    t.equal(conn.cmd("CONFIG", "SET", "appendonly", "no"), OK)
+    conn.cmd("SET", "not logged", 1)
+    t.equal(conn.cmd("CONFIG", "SET", "appendonly", "yes"), OK)
+    t.wait_for(lambda: field(conn, "aof_rewrites") != "0", "another base")
+    want = state(conn)
+    expect_state(t, want, state(home.run(threads, appendonly="yes")))
+
+
+@test("with the log turned on and no log there, the snapshot is where it begins", threads=THREADS)
+def log_from_snapshot(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    fill(conn, "in the snapshot")
+    conn.cmd("SELECT", 0)
+    conn.cmd("SAVE")
+    want = state(conn)
+    conn = home.run(threads, appendonly="yes")
+    expect_state(t, want, state(conn))
+    conn.cmd("SET", "in the log", 1)
+    want = state(conn)
+    home.path("dump.rdb").unlink()
+    expect_state(t, want, state(home.run(threads, appendonly="yes")))
+
+
+@test("a stop saves if there are save points, SHUTDOWN says otherwise", threads=THREADS)
+def stops(t, threads):
+    home = Home(t, save="3600 1")
+    home.run(threads).cmd("SET", "k", 1)
+    conn = home.run(threads)
+    t.equal(conn.cmd("GET", "k"), R("$", b"1"))
+    conn.cmd("SET", "k", 2)
+    shutdown(home, conn, "NOSAVE")
+    conn = home.run(threads)
+    t.equal(conn.cmd("GET", "k"), R("$", b"1"))
+    t.equal(conn.cmd("CONFIG", "SET", "save", ""), OK)
+    conn.cmd("SET", "k", 3)
+    home.server.stop()
+    conn = home.run(threads, save="")
+    t.equal(conn.cmd("GET", "k"), R("$", b"1"))
+    conn.cmd("SET", "k", 4)
+    shutdown(home, conn, "SAVE")
+    t.equal(home.run(threads).cmd("GET", "k"), R("$", b"4"))
+
+
+def shutdown(home, conn, how):
+    conn.send(encode("SHUTDOWN", how))
+    home.t.equal(home.server.wait_exit(), 0)
+    home.server.ended = True
+
+
+@test("save points begin a snapshot by themselves", threads=THREADS)
+def save_points(t, threads):
+    home = Home(t, save="1 10")
+    conn = home.run(threads)
+    conn.pipeline([("SET", f"k{i}", i) for i in range(50)])
+    t.wait_for(lambda: field(conn, "rdb_saves") == "1", "a snapshot")
+    t.equal(field(conn, "rdb_changes_since_last_save"), "0")
+    t.check(home.path("dump.rdb").exists(), "it is there")
+
+
+@test("a log that has grown is rewritten by itself", threads=THREADS)
+def grown(t, threads):
+    home = Home(t, appendonly="yes", auto_aof_rewrite_percentage=100, auto_aof_rewrite_min_size="64kb")
+    conn = home.run(threads)
+    for _ in range(20):
+        conn.pipeline([("SET", f"k{i}", "x" * 200) for i in range(100)])
+    t.wait_for(lambda: int(field(conn, "aof_rewrites")) > 0, "a rewrite")
+    t.wait_for(lambda: field(conn, "aof_rewrite_in_progress") == "0", "its end")
+    used = sum(p.stat().st_size for p in home.path("appendonlydir").iterdir())
+    t.check(used < 200_000, f"{used} bytes for {100 * 200} bytes of values")
+
+
+@test("damaged files keep the server from starting, and are named", threads=THREADS)
+def damaged(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    many(conn)
+    conn.cmd("SAVE")
+    home.server.stop()
+    good = home.path("dump.rdb").read_bytes()
+    for bad in (good[: len(good) // 2], good[:-20] + b"x" + good[-19:], b"REDIS9999" + good[9:], b"nothing"):
+        home.path("dump.rdb").write_bytes(bad)
+        expect(t, home.refusal(threads), "dump.rdb")
+        t.equal(home.path("dump.rdb").read_bytes(), bad)
+    home.path("dump.rdb").write_bytes(good)
+    conn = home.run(threads, appendonly="yes")
+    conn.pipeline([("SET", f"new {i}", i) for i in range(500)])
+    home.server.stop()
+    log = max(home.path("appendonlydir").glob("*.log"), key=lambda p: p.stat().st_size)
+    whole = log.read_bytes()
+    log.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    expect(t, home.refusal(threads, appendonly="yes"), log.name)
+    log.unlink()
+    expect(t, home.refusal(threads, appendonly="yes"), log.name)
+
+
+@test("a torn tail is cut and said, or refused", threads=THREADS)
+def torn(t, threads):
+    home = Home(t, appendonly="yes")
+    conn = home.run(threads)
+    conn.pipeline([("SET", f"k{i}", i) for i in range(100)])
+    home.server.kill()
+    home.server.ended = True
+    log = max(home.path("appendonlydir").glob("*.log"), key=lambda p: p.stat().st_size)
+    with open(log, "ab") as f:
+        f.write(b"the beginning of a frame")
+    text = home.refusal(threads, aof_load_truncated="no")
+    t.check(log.name in text and "aof-load-truncated" in text, text)
+    conn = home.run(threads)
+    t.equal(conn.cmd("DBSIZE"), R(":", 100))
+    t.check(log.name in home.server.log().decode(), "the cut is in the log")
+
+
+@test("while data are loaded clients are told so", threads=THREADS)
+def loading(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    conn.cmd("DEBUG", "POPULATE", 300000, "key", 100)
+    conn.cmd("SAVE")
+    home.server.stop()
+    server = t.own(Server.gyre(threads=threads, wait=False, **home.options))
+    seen = set()
+
+    def is_ready():
+        try:
+            with server.connect(timeout=5) as c:
+                reply = c.cmd("GET", "key:1")
+                if reply.is_error():
+                    seen.add(reply.value.split(b" ")[0])
+                    text = info(c, "persistence")
+                    if text["loading"] == "1":
+                        seen.add("info")
+                        int(text["loading_loaded_bytes"]), float(text["loading_loaded_perc"])
+                return not reply.is_error()
+        except OSError:
+            return False
+
+    t.wait_for(is_ready, "the end of loading")
+    t.equal(seen - {"info"}, {b"LOADING"})
+    with server.connect() as c:
+        t.equal(c.cmd("DBSIZE"), R(":", 300000))
+
+
+@test("a snapshot is of one instant while everything changes", threads=THREADS)
+def one_instant(t, threads):
+    """Pairs of keys on different shards that are always set to the same, and a flush in the midst."""
+    home = Home(t)
+    conn = home.run(threads)
+    many(conn)
+    names = [(f"{{a{i}}}x", f"{{b{i}}}y") for i in range(20)]
+    for number in range(6):
+        conn.cmd("DEBUG", "POPULATE", 20000, f"fill{number}", 50)
+        conn.send(encode("BGSAVE"))
+        for i in range(300):
+            a, b = names[i % 20]
+            conn.send(encode("MSET", a, f"{number}:{i}", b, f"{number}:{i}"))
+            conn.send(encode("RPUSH", "big list", i))
+            conn.send(encode("HSET", "big hash", "field 1", i))
+            if i == 150 and number == 3:
+                conn.send(encode("SWAPDB", 0, 1))
+            if i == 200 and number == 4:
+                conn.send(encode("FLUSHDB"))
+        count = 1 + 300 * 3 + (number in (3, 4))
+        replies = [conn.read() for _ in range(count)]
+        t.check(not replies[0].is_error(), str(replies[0]))
+        t.wait_for(lambda: field(conn, "rdb_bgsave_in_progress") == "0", "the end of it")
+        t.equal(field(conn, "rdb_last_bgsave_status"), "ok")
+        copy = loaded_copy(t, home)
+        for db in (0, 1):
+            copy.cmd("SELECT", db)
+            for a, b in names:
+                t.equal(copy.cmd("GET", a), copy.cmd("GET", b), f"snapshot {number}, {a} and {b}")
+
+
+def loaded_copy(t, home):
+    """A connection to a server that has loaded the snapshot."""
+    root = tempfile.mkdtemp(prefix="gyre-test-")
+    os.link(home.path("dump.rdb"), os.path.join(root, "dump.rdb"))
+    server = t.own(Server.gyre(threads=2, dir=root))
+    return t.connect(server)
