@@ -108,6 +108,13 @@ void effect_clear(struct effects *e)
     buf_shrink(&e->bytes);
     buf_shrink(&e->touched);
     e->count = 0;
+    e->is_void = false;
+}
+
+void effect_void(struct ctx *ctx)
+{
+    for (uint32_t i = 0; i < ctx->space_count; i++)
+        if (ctx->spaces[i] && ctx->spaces[i]->effects) ctx->spaces[i]->effects->is_void = true;
 }
 
 void effect_free(struct effects *e)

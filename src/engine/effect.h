@@ -27,8 +27,18 @@
 struct effects { // of one keyspace, since the unit began; owned as the keyspace is
     struct buf bytes;
     uint32_t count;
+    bool is_void;       // the unit ends half done, as the server does: it goes to no log
     struct buf touched; // keys changed by a command over several shards, see effect.c
 };
+
+// How many of them there are for the log.
+static inline uint32_t effect_count(const struct effects *e)
+{
+    return e->is_void ? 0 : e->count;
+}
+
+// Nothing of the unit that runs is to be found in a log: it is broken off, and the server stops.
+void effect_void(struct ctx *ctx);
 
 // Is anybody interested in effects? While it is false nothing needs to be said.
 static inline bool effect_is_wanted(const struct ctx *ctx)

@@ -144,7 +144,9 @@ static const char *trouble_refusal(const struct engine *e, const struct settings
     // Relaxed: found out by this command or the next.
     uint32_t troubles = atomic_load_explicit(&e->troubles, memory_order_relaxed);
     if (LIKELY(!troubles)) return NULL;
-    if ((troubles & ENGINE_IS_LOADING) && !(c->flags & CMD_LOADING)) return ERR_LOADING;
+    // (WATCH, which Redis allows then, would look at keys that are being loaded.)
+    bool may_load = (c->flags & CMD_LOADING) && c->transaction != TRANSACTION_WATCH;
+    if ((troubles & ENGINE_IS_LOADING) && !may_load) return ERR_LOADING;
     if (!(c->flags & CMD_WRITE) && strcmp(c->full_name, "ping")) return NULL;
     if ((troubles & ENGINE_SNAPSHOTS_FAIL) && settings->stop_writes_on_bgsave_error &&
         settings->save_count)

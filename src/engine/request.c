@@ -32,6 +32,7 @@ enum request_state {
     STATE_BULK_DATA,
     STATE_BULK_TAIL, // behind a blob
     STATE_DONE,
+    STATE_REPEAT, // as DONE, with offsets
     STATE_ERROR,
 };
 
@@ -220,6 +221,20 @@ static enum request_status finish(struct request_parser *p, const char *buf)
     }
     p->state = STATE_DONE;
     return REQUEST_DONE;
+}
+
+void request_parser_repeat(struct request_parser *p, const char *buf)
+{
+    ASSERT(p->state == STATE_DONE);
+    if (!p->blobs) {
+        request_parser_reset(p); // it can be read again
+        return;
+    }
+    for (int32_t i = 0; i < p->argc; i++) {
+        struct slice *arg = &p->argv[i];
+        arg->ptr = p->blobs[i] ? NULL : (const char *)(uintptr_t)(arg->ptr - buf);
+    }
+    p->state = STATE_REPEAT;
 }
 
 // --- lines ---------------------------------------------------------------------------------------
@@ -438,8 +453,9 @@ static enum request_status step(struct request_parser *p, const struct request_l
     case STATE_BULK_HEADER: return read_bulk_header(p, limits, buf, len);
     case STATE_BULK_DATA: return read_bulk_data(p, len);
     case STATE_BULK_TAIL: return read_bulk_tail(p, len);
-    case STATE_DONE:
-    case STATE_ERROR: break;
+    case STATE_REPEAT: return finish(p, buf);
+    case STATE_ERROR: return REQUEST_ERROR;
+    case STATE_DONE: break;
     }
     ASSERT(!"request_parse after its end");
     return REQUEST_ERROR;

@@ -94,8 +94,8 @@ static inline bool request_parser_is_idle(const struct request_parser *p)
 }
 
 // Goes on parsing the request that begins at buf; [buf, buf + len) is all that has arrived of it,
-// and what came behind it. After DONE or ERROR, reset first. At DONE, argv points into buf and
-// text: valid until reset and while buf stays.
+// and what came behind it. After DONE, reset or repeat first; an ERROR is told again until then. At
+// DONE, argv points into buf and text: valid until reset and while buf stays.
 enum request_status request_parse(struct request_parser *p, const struct request_limits *limits,
                                   const char *buf, size_t len);
 
@@ -105,6 +105,10 @@ enum request_status request_parse(struct request_parser *p, const struct request
 // the argument (its CR) comes to stand at buf[pos]. Optional: one may as well append to the buffer
 // and call request_parse again.
 void request_parser_supply_blob(struct request_parser *p, struct blob *blob);
+
+// After DONE: the request, which began at `buf`, is not taken now. It will be told again, from
+// wherever it begins then; blobs, whose bytes are in no buffer, stay with it.
+void request_parser_repeat(struct request_parser *p, const char *buf);
 
 // After REQUEST_MORE: how long the buffer must at least be for request_parse to get further: room
 // to make. (Not more than there is already when a NUL byte hides the end of a line.)

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/effect.h"
 #include "engine/engine.h"
 #include "engine/host.h"
 #include "engine/settings.h"
@@ -69,7 +70,9 @@ static bool leave_clean(struct running *r, uint32_t to)
 static void stop_if_asked(struct running *r, enum host_patience patience)
 {
     if (patience == HOST_STOPS) leave_clean(r, RUN_KILLED);
-    if (patience == HOST_STOPS_AT_ONCE) atomic_store(&r->state, RUN_KILLED);
+    if (patience != HOST_STOPS_AT_ONCE) return;
+    atomic_store(&r->state, RUN_KILLED);
+    effect_void(r->ctx);
 }
 
 // The script has been running for too long: others are told so now and then.

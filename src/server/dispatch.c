@@ -21,6 +21,7 @@
 #include "shard/merge.h"
 
 #define HANDOVER_STREAK 32 // commands in a row for one other shard that move a connection there
+#define BEHIND_MAX      (64 * 1024) // bytes behind an operation; past that operations count them
 
 bool dispatch_has_room(const struct client *c)
 {
@@ -303,7 +304,9 @@ static void enter(struct client *c, struct operation *op)
 // Is all of it answered at home, behind others?
 static bool is_behind(const struct client *c, const struct call *calls, uint32_t count)
 {
-    if (!c->ops || c->ops_tail->may_block) return false;
+    const struct operation *last = c->ops_tail;
+    if (!last || last->may_block) return false;
+    if (last->behind && reply_bytes(last->behind) > BEHIND_MAX) return false;
     for (uint32_t i = 0; i < count; i++)
         if (calls[i].route != ROUTE_HOME) return false;
     return true;

@@ -188,13 +188,13 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
         transaction_route(c, call);
         if (UNLIKELY(is_busy)) busy_check(c, call);
         if (UNLIKELY(!may_join(c, run, call))) {
-            if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
+            if (run->is_parser_owned) request_parser_repeat(&c->parser, p); // read again later
             run->is_parser_owned = false;
             run->status = REQUEST_DONE;
             break;
         }
         if (!is_busy && must_unsubscribe(c, call)) {
-            if (run->is_parser_owned) request_parser_reset(&c->parser); // read again later
+            if (run->is_parser_owned) request_parser_repeat(&c->parser, p); // read again later
             run->is_parser_owned = false;
             unsubscribe_first(c, call);
             run->count = 1;
@@ -269,7 +269,6 @@ static size_t consume(struct client *c, char *data, size_t len, struct ring_buf 
         if (run.status == REQUEST_MORE) break;
         if (run.status == REQUEST_ERROR) {
             if (c->ops) { // its place is behind the replies that are still to come
-                request_parser_reset(&c->parser);
                 c->is_stalled = true;
                 break;
             }

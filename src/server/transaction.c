@@ -257,7 +257,7 @@ static void route_queued(struct call *call)
 {
     if (call->piece.cmd->flags & CMD_NO_MULTI)
         say(call, SAY_NOT_INSIDE);
-    else if (!runs_at_once(call->piece.cmd)) {
+    else if (call->piece.first_key || !runs_at_once(call->piece.cmd)) {
         bool is_simple = call->route == ROUTE_ONE && !call->may_block;
         call->queued_key = is_simple ? call->piece.first_key : NULL;
         say(call, SAY_QUEUED);

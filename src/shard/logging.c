@@ -158,7 +158,7 @@ static void end_part(struct shard *s, struct effects *e, struct log_tx *tx, uint
 {
     struct log_tx_part *part = &tx->parts[index];
     part->shard = s->id;
-    if (e && e->count) {
+    if (e && effect_count(e)) {
         part->effects = e->bytes;
         e->bytes = (struct buf){0};
         part->slot = log_reserve(s->log);
@@ -174,7 +174,7 @@ void logging_end_unit(struct shard *s, struct ctx *ctx, struct log_tx *tx, uint3
     struct effects *e = ctx->space->effects;
     if (UNLIKELY(tx != NULL))
         end_part(s, e, tx, part);
-    else if (e && e->count)
+    else if (e && effect_count(e))
         log_append(s->log, buf_slice(&e->bytes));
     if (e) effect_clear(e);
 }
@@ -228,7 +228,7 @@ void logging_end_meeting(struct shard *s, struct ctx *ctx, uint64_t txid, struct
     if (s->log) groups = mem_alloc(ctx->space_count * sizeof groups[0]);
     for (uint32_t i = 0; i < ctx->space_count && s->log; i++) {
         struct effects *e = ctx->spaces[i] ? ctx->spaces[i]->effects : NULL;
-        if (e && e->count) groups[count++] = (struct group){i, buf_slice(&e->bytes)};
+        if (e && effect_count(e)) groups[count++] = (struct group){i, buf_slice(&e->bytes)};
     }
     if (!count) {
         mem_free(groups);

@@ -407,7 +407,7 @@ static bool close_log(const struct log_file *f, struct manifest_log *log, struct
         if (!dir_cut_file(f->path, s->good_bytes, e)) return false;
         sum->cut_bytes += s->dropped_bytes;
     }
-    // The process that wrote it may have died, not the machine: its last writes are in memory still.
+    // The process that wrote it may have died, not the machine: its last writes are in memory.
     if (!log->is_closed && !dir_sync_file(f->path, e)) return false;
     log->is_closed = true;
     log->end_seq = s->next_seq;

@@ -238,7 +238,8 @@ enum replay_step replay_effects(struct replay *p, struct slice *left,
         *left = item->words.left;
         item->command = find_command(p->ctx.engine, &item->words);
         if (!may_run(p, item)) return REPLAY_FAILED;
-        if (UNLIKELY(!(item->command->flags & CMD_WRITE))) {
+        // PFCOUNT is one that reads, and keeps what it has found in the value.
+        if (UNLIKELY(!(item->command->flags & (CMD_WRITE | CMD_READONLY)))) {
             fail_at(p, origin, "a command that writes nothing", item->words.argv[0]);
             return REPLAY_FAILED;
         }

@@ -18,7 +18,8 @@
 //
 // All real calls are made by syscall(2): nothing has to be looked up, so the library works as early
 // as a sanitizer's runtime needs it.
-#define _GNU_SOURCE 1
+#undef _FILE_OFFSET_BITS // the plain names and those that end in 64 are all defined here
+#undef _FORTIFY_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -50,7 +50,7 @@ def library():
         folder = tempfile.mkdtemp(prefix="gyre-faults-")
         atexit.register(shutil.rmtree, folder, True)
         out = f"{folder}/gyre-faults.so"
-        command = ["cc", "-std=gnu11", "-O2", "-fPIC", "-shared", "-o", out, str(SOURCE)]
+        command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-shared", "-o", out, str(SOURCE)]
         subprocess.run(command + ["-lpthread"], check=True, timeout=120)
         _compiled.append(out)
     return _compiled[0]

@@ -367,3 +367,26 @@ def exactly_once(t, threads, io):
     wanted = sorted(b"%d:%d" % (n, i) for n in range(4) for i in range(each))
     t.equal(len(taken), len(wanted))
     t.check(sorted(taken) == wanted, "each element once")
+
+
+@test("big arguments that must wait behind others arrive whole", threads=(4,), io=("uring", "poll"))
+def big_arguments_wait(t, threads, io):
+    """With somebody waiting on keys of several shards, RPUSH waits for what its connection sent before it."""
+    server = t.gyre(threads=threads, io=io)
+    waiter = t.connect(server)
+    waiter.send(encode("BLPOP", *[f"nothing{i}" for i in range(20)], 0))
+    t.wait_for(lambda: info(t.connect(server))["blocked_clients"] == "1", "it waits")
+    before = b"".join(encode("SET", f"before{i}", i) for i in range(200))
+    for number in range(30):
+        big = b"x" * (40000 + number)
+        conn = t.connect(server)
+        data = before + encode("RPUSH", f"list{number}", "a", big, "b") + encode("PING")
+        cut = len(data) - t.rng.choice((2000, 20000))
+        conn.send(data[:cut])
+        conn.send(data[cut:])
+        for _ in range(200):
+            t.equal(conn.read().value, b"OK")
+        t.equal(conn.read().value, 3)
+        t.equal(conn.read().value, b"PONG")
+        t.equal(conn.cmd("LINDEX", f"list{number}", 1).value, big)
+    waiter.send(encode("QUIT"))

@@ -19,7 +19,7 @@ import threading
 import time
 
 from faults import Disk
-from harness import OK, PATIENCE, SCALE, STANDIN, Conn, Failure, ReadTimeout, info
+from harness import OK, PATIENCE, SCALE, STANDIN, Conn, Failure, ReadTimeout, Server, info
 from lanes import Lanes
 from runner import test
 
@@ -330,3 +330,293 @@ def every_call_fails(t, threads, policy):
         print(f"{len(done)} of {len(cases)} faults; calls: {counts}")
     t.check(not failures, f"{len(failures)} of {len(done)}:\n" + "\n\n".join(failures))
     t.check(len(done) >= 10, f"only {len(done)} cases in time")
+
+
+# ---- a disk that is really full, or read-only
+
+
+def root_only():
+    if STANDIN:
+        return "only Gyre has it"
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        return "mounting takes root"
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "x", folder], capture_output=True).returncode:
+            return "mounting is not allowed here"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
+class Mount:
+    """A small file system in memory."""
+
+    def __init__(self, t, size):
+        self.path = tempfile.mkdtemp(prefix="gyre-test-mount-")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "gyre-test", self.path]
+        subprocess.run(command, check=True)
+        self.t = t
+        t.own(self)
+
+    def own(self, server):
+        self.t.own(server)
+        self.t.owned.remove(self)  # it goes after all that uses it
+        self.t.owned.append(self)
+        return server
+
+    def remount(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", self.path], check=True)
+
+    # What a test context asks of all that it owns.
+
+    ended = True
+
+    def alive(self):
+        return False
+
+    def remove(self):
+        if os.path.exists(self.path):
+            subprocess.run(["umount", "-l", self.path], check=True)
+            os.rmdir(self.path)
+
+    kill = remove
+
+
+@test(
+    "a full disk: writes are refused, reads are not, and room brings writes back",
+    needs=root_only,
+    io=("uring", "poll"),
+    policy=("always", "everysec", "no"),
+    timeout=60,
+)
+def full_disk(t, io, policy):
+    mount = Mount(t, "12m")
+    ballast = os.path.join(mount.path, "ballast")
+    with open(ballast, "wb") as f:
+        f.write(bytes(8 << 20))
+    options = dict(threads=2, io=io, dir=mount.path, appendonly="yes", appendfsync=policy)
+    server = mount.own(Server.gyre(**options))
+    conns = [t.connect(server) for _ in range(4)]
+    acked, waiting = {}, []
+    for i in range(1000):
+        conn = conns[i % 4]
+        if conn in waiting:
+            continue
+        conn.write("SET", f"key:{i}", b"%06d" % i * 10000)
+        try:
+            reply = conn.read(1)
+        except ReadTimeout:
+            waiting.append(conn)
+            acked[f"key:{i}"] = b"%06d" % i * 10000  # it will be
+            continue
+        if reply != OK:
+            t.equal(reply.value.decode(), FULL)
+            break
+        acked[f"key:{i}"] = b"%06d" % i * 10000
+    reader = t.connect(server)
+    t.equal(info(reader, "persistence")["aof_last_write_status"], "err")
+    t.equal(reader.cmd("GET", "key:0").value, acked["key:0"])
+    t.equal(reader.cmd("PING").value.decode(), FULL)
+    os.unlink(ballast)
+    for conn in waiting:
+        t.equal(conn.read(RETURNS_WITHIN), OK)
+    t.wait_for(lambda: reader.cmd("SET", "after", "x") == OK, "writes again", RETURNS_WITHIN)
+    t.wait_for(
+        lambda: info(reader, "persistence")["aof_last_write_status"] == "ok", "INFO says so", 2
+    )
+    server.send_signal(signal.SIGKILL)
+    server.wait_exit()
+    reader = t.connect(mount.own(Server.gyre(**options)))
+    missing = [k for k, v in acked.items() if reader.cmd("GET", k).value != v]
+    t.equal(missing, [])
+    t.equal(reader.cmd("GET", "after").value, b"x")
+
+
+@test("a directory that cannot be written is a clear error, and no start", needs=root_only)
+def read_only_directory(t):
+    mount = Mount(t, "4m")
+    mount.remount("ro")
+    server = mount.own(Server.gyre(dir=mount.path, appendonly="yes", wait=False))
+    t.equal(server.wait_exit(), 1)
+    t.match(server.log(), rb"appendonlydir.*Read-only file system")
+    mount.remount("rw")
+    with open(os.path.join(mount.path, "appendonlydir"), "w") as f:
+        f.write("in the way")
+    server = mount.own(Server.gyre(dir=mount.path, appendonly="yes", wait=False))
+    t.equal(server.wait_exit(), 1)
+    t.match(server.log(), rb"appendonlydir.*Not a directory")
+    os.unlink(os.path.join(mount.path, "appendonlydir"))
+    server = mount.own(Server.gyre(dir=mount.path, appendonly="yes"))
+    t.equal(t.connect(server).cmd("SET", "a", 1), OK)
+
+
+# ---- snapshots that cannot be written
+
+
+def snapshot_trouble(t, disk, server):
+    """What a server says while its snapshots fail, and that it comes back."""
+    conn = t.connect(server)
+    said = [conn.cmd("SET", "a", 1)]
+    disk.fail("create write sync rename", 0, errno.ENOSPC)
+    status = lambda: info(conn, "persistence")["rdb_last_bgsave_status"]  # noqa: E731
+    conn.cmd("BGSAVE")
+    t.wait_for(lambda: status() == "err", "the snapshot fails")
+    commands = [
+        ("SET", "a", 2),
+        ("GET", "a"),
+        ("PING",),
+        ("DEL", "nothing"),
+        ("FLUSHALL",),
+        ("PUBLISH", "a", "b"),
+        ("MULTI",),
+        ("SET", "a", 2),
+        ("EXEC",),
+        ("CONFIG", "SET", "stop-writes-on-bgsave-error", "no"),
+        ("SET", "a", 3),
+        ("CONFIG", "SET", "stop-writes-on-bgsave-error", "yes"),
+        ("SET", "a", 4),
+        ("CONFIG", "SET", "save", ""),
+        ("SET", "a", 5),
+        ("CONFIG", "SET", "save", "3600 1"),
+        ("SET", "a", 6),
+        ("GET", "a"),
+    ]
+    said += [conn.cmd(*command) for command in commands]
+    t.check(conn.cmd("SAVE").is_error(), "SAVE must fail")
+    disk.heal()
+    t.equal(conn.cmd("BGSAVE").kind, "+")
+    t.wait_for(lambda: status() == "ok", "the snapshot succeeds")
+    t.wait_for(lambda: info(conn, "persistence")["rdb_bgsave_in_progress"] == "0", "its end")
+    said.append(conn.cmd("SET", "a", 7))
+    return said
+
+
+@test("while snapshots fail Gyre says what Redis says", needs=gyre_only, threads=(1, 2))
+def snapshots_fail(t, threads):
+    disk = Disk(t)
+    ours = snapshot_trouble(t, disk, disk.gyre(threads=threads, save="3600 1"))
+    disk = Disk(t)
+    theirs = snapshot_trouble(t, disk, disk.redis(save="3600 1"))
+    t.equal(theirs[1].value.decode(), SNAPSHOT)
+    for mine, other in zip(ours, theirs):
+        t.equal(mine, other)
+
+
+# ---- snapshots under load
+
+
+def transfer(address, accounts, stop, seed, failures):
+    """Money goes from account to account, until `stop`; the sum is always the same."""
+    rng = random.Random(seed)
+    script = "redis.call('DECRBY', KEYS[1], ARGV[1]) redis.call('INCRBY', KEYS[2], ARGV[1])"
+    try:
+        with Conn(address) as conn:
+            while not stop.is_set():
+                batch = []
+                for _ in range(16):
+                    a, b = rng.sample(range(accounts), 2)
+                    n = rng.randrange(100)
+                    if rng.random() < 0.5:
+                        batch.append(("EVAL", script, 2, f"account:{a}", f"account:{b}", n))
+                    else:
+                        batch += [("MULTI",), ("DECRBY", f"account:{a}", n)]
+                        batch += [("INCRBY", f"account:{b}", n), ("EXEC",)]
+                for reply in conn.pipeline(batch):
+                    if reply.is_error():
+                        raise Failure(f"a transfer: {reply}")
+    except Failure as failure:
+        failures.append(failure)
+
+
+def grow(address, stop, failures):
+    """Writes to big values, all over them: each write adds the same number to the list, the set and the hash."""
+    i = 0
+    try:
+        with Conn(address) as conn:
+            while not stop.is_set():
+                batch = []
+                for _ in range(10):
+                    i += 1
+                    batch += [("MULTI",), ("RPUSH", "{big}l", i), ("LPUSH", "{big}l", i)]
+                    batch += [("SADD", "{big}s", -i), ("HSET", "{big}h", f"new:{i}", i)]
+                    batch += [("ZADD", "{big}z", i * 7919 % 100000 + 0.5, f"new:{i}"), ("EXEC",)]
+                conn.pipeline(batch)
+    except Failure as failure:
+        failures.append(failure)
+
+
+ACCOUNTS, EACH, BIG = 20000, 1000, 100000
+
+
+def fill(conn):
+    conn.pipeline([("SET", f"account:{i}", EACH) for i in range(ACCOUNTS)])
+    for i in range(0, BIG, 1000):
+        numbers = range(i, i + 1000)
+        conn.pipeline(
+            [
+                ("RPUSH", "{big}l", *numbers),
+                ("SADD", "{big}s", *numbers),
+                ("HSET", "{big}h", *[x for n in numbers for x in (f"field:{n}", n)]),
+                ("ZADD", "{big}z", *[x for n in numbers for x in (n, f"member:{n}")]),
+            ]
+        )
+
+
+def check_instant(t, conn):
+    """What was loaded is of one instant."""
+    balances = [int(r.value) for r in conn.pipeline([("GET", f"account:{i}") for i in range(ACCOUNTS)])]
+    t.equal(sum(balances), ACCOUNTS * EACH, "the sum of all accounts")
+    lengths = conn.pipeline(
+        [("LLEN", "{big}l"), ("SCARD", "{big}s"), ("HLEN", "{big}h"), ("ZCARD", "{big}z")]
+    )
+    new = (lengths[0].value - BIG) // 2
+    t.equal([r.value for r in lengths], [BIG + 2 * new, BIG + new, BIG + new, BIG + new])
+    ends = conn.pipeline([("LINDEX", "{big}l", 0), ("LINDEX", "{big}l", -1)])
+    if new:
+        t.equal([r.value for r in ends], [b"%d" % new] * 2)
+        t.equal(conn.cmd("HGET", "{big}h", f"new:{new}").value, b"%d" % new)
+    t.equal(conn.cmd("LINDEX", "{big}l", new + BIG // 2).value, b"%d" % (BIG // 2))
+    return new
+
+
+@test(
+    "a snapshot in a storm of writes is of one instant",
+    needs=gyre_only,
+    alone=True,
+    timeout=60,
+    threads=(1, 4),
+    io=("uring", "poll"),
+)
+def storm(t, threads, io):
+    server = t.own_gyre(threads=threads, io=io)
+    conn = t.connect(server)
+    fill(conn)
+    stop, failures = threading.Event(), []
+    clients = [
+        threading.Thread(target=transfer, args=(server, ACCOUNTS, stop, i, failures))
+        for i in range(3)
+    ] + [threading.Thread(target=grow, args=(server, stop, failures))]
+    for client in clients:
+        client.start()
+    copies = []
+    try:
+        for i in range(3):
+            time.sleep(0.2)
+            t.equal(conn.cmd("BGSAVE").kind, "+")
+            t.wait_for(
+                lambda: info(conn, "persistence")["rdb_bgsave_in_progress"] == "0", "its end", 30
+            )
+            t.equal(info(conn, "persistence")["rdb_last_bgsave_status"], "ok")
+            copies.append(os.path.join(server.dir, f"copy{i}.rdb"))
+            shutil.copy(os.path.join(server.dir, "dump.rdb"), copies[-1])
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    t.equal(failures, [])
+    grown = []
+    for i, copy in enumerate(copies):
+        loader = t.own_gyre(threads=(threads, 2, 1)[i], dir=server.dir, dbfilename=f"copy{i}.rdb")
+        grown.append(check_instant(t, t.connect(loader)))
+        loader.kill()
+        loader.ended = True
+    t.check(grown[0] < grown[-1], f"nothing was written meanwhile: {grown}")

@@ -568,6 +568,40 @@ Test(request, big_arguments_arrive_in_blobs)
     buf_free(&stream);
 }
 
+Test(request, one_that_is_not_taken_is_told_again_with_its_blobs)
+{
+    struct buf stream = {0};
+    buf_append_text(&stream, "*3\r\n$5\r\nRPUSH\r\n$1\r\nk\r\n$40000\r\n");
+    memset(buf_reserve(&stream, 40000), 'x', 40000);
+    stream.len += 40000;
+    struct connection c = connect_new(&ordinary, true, true);
+    feed(&c, buf_slice(&stream), (struct cut){.size = 16384});
+    cr_assert_eq(c.blobs_supplied, 1);
+    buf_append_text(&c.input, "\r\nPING\r\n");
+    struct request_parser *p = &c.parser;
+    cr_assert_eq(request_parse(p, &ordinary, c.input.ptr, c.input.len), REQUEST_DONE);
+    size_t len = p->pos;
+    request_parser_repeat(p, c.input.ptr);
+    cr_assert(!request_parser_is_idle(p));
+    char *moved = mem_alloc(c.input.len); // where it lies may change meanwhile
+    memcpy(moved, c.input.ptr, c.input.len);
+    cr_assert_eq(request_parse(p, &ordinary, moved, c.input.len), REQUEST_DONE);
+    cr_assert_eq(p->pos, len);
+    cr_assert_eq(p->argc, 3);
+    cr_assert(slice_is(p->argv[0], "RPUSH"));
+    cr_assert_eq(p->argv[1].ptr, moved + len - strlen("k\r\n$40000\r\n\r\n"));
+    cr_assert_eq(p->argv[2].ptr, p->blobs[2]->data);
+    cr_assert_eq(p->argv[2].len, 40000);
+    request_parser_reset(p);
+    // Without blobs it is simply read again.
+    cr_assert_eq(request_parse(p, &ordinary, "PING\r\n", 6), REQUEST_DONE);
+    request_parser_repeat(p, moved);
+    cr_assert(request_parser_is_idle(p));
+    mem_free(moved);
+    disconnect(&c);
+    buf_free(&stream);
+}
+
 Test(request, an_argument_is_big_from_32_kib_on_while_it_is_not_all_there)
 {
     struct request_parser p;
