@@ -15,7 +15,8 @@
 #include "store/replay.h"
 
 struct epoch {
-    const struct manifest_epoch *entry; // in the manifest
+    const struct manifest_epoch *entry; // in the manifest, which is the caller's in the end
+    uint32_t log_count;
     struct log_file *logs;              // by shard; owned
     uint64_t *last_txids;               // by shard; owned
     struct log_missing *found;          // by log in which it was found; owned
@@ -43,7 +44,7 @@ struct epochs {
 
 static bool open_epoch(struct epochs *ep, struct epoch *epoch, const char *dir, struct dir_error *e)
 {
-    uint32_t count = epoch->entry->shard_count;
+    uint32_t count = epoch->log_count = epoch->entry->shard_count;
     epoch->logs = mem_calloc(count * sizeof epoch->logs[0]);
     epoch->last_txids = mem_calloc(count * sizeof epoch->last_txids[0]);
     epoch->found = mem_calloc(count * sizeof epoch->found[0]);
@@ -81,7 +82,7 @@ struct epochs *epochs_open(struct engine *engine, const struct settings *setting
 
 static void free_epoch(struct epoch *epoch)
 {
-    for (uint32_t i = 0; i < epoch->entry->shard_count; i++) {
+    for (uint32_t i = 0; i < epoch->log_count; i++) {
         if (epoch->logs[i].path) log_file_close(&epoch->logs[i]);
         log_missing_free(&epoch->found[i]);
     }
