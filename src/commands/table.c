@@ -8,7 +8,8 @@
 #include <stddef.h>
 
 const struct command *const commands_all[] = {
-    commands_string, commands_transaction,
+    commands_string,
+    commands_transaction,
     commands_lcs,
     commands_list,
     commands_list_block,
@@ -47,7 +48,8 @@ const struct command *const commands_all[] = {
     commands_slowlog,
     commands_latency,
     commands_memory,
-    commands_persistence,  commands_server,
+    commands_persistence,
+    commands_server,
     commands_script,
     commands_function,
     NULL,

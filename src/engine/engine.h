@@ -18,9 +18,9 @@ struct scripting;
 
 // What keeps commands from running.
 enum engine_trouble {
-    ENGINE_IS_LOADING = 1u << 0,       // all but CMD_LOADING
-    ENGINE_LOG_FAILS = 1u << 1,        // those that write
-    ENGINE_SNAPSHOTS_FAIL = 1u << 2,   // those that write, if stop-writes-on-bgsave-error
+    ENGINE_IS_LOADING = 1u << 0,     // all but CMD_LOADING
+    ENGINE_LOG_FAILS = 1u << 1,      // those that write
+    ENGINE_SNAPSHOTS_FAIL = 1u << 2, // those that write, if stop-writes-on-bgsave-error
 };
 
 struct engine {

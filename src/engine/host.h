@@ -57,10 +57,10 @@ struct persistence_info {
     uint64_t keys_loaded, keys_expired; // of the RDB file loaded at the start
     uint64_t changes;                   // since the last snapshot
     bool is_saving, is_snapshot_ok;
-    int64_t last_save_s;      // Unix time
-    int64_t last_snapshot_s;  // how long it took; -1: none yet
-    int64_t saving_since_s;   // Unix time; 0: not saving
-    uint64_t snapshots;       // made since the start
+    int64_t last_save_s;     // Unix time
+    int64_t last_snapshot_s; // how long it took; -1: none yet
+    int64_t saving_since_s;  // Unix time; 0: not saving
+    uint64_t snapshots;      // made since the start
     bool is_log_on, is_rewriting, is_rewrite_scheduled, is_rewrite_ok, is_log_ok;
     int64_t last_rewrite_s, rewriting_since_s;
     uint64_t rewrites, rewrite_failures; // failures: in a row

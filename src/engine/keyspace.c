@@ -357,8 +357,7 @@ void db_delete(struct db *db, struct entry *e, uint64_t hash)
 
 // A new entry at `key` with the header of `from` and, if embedded, its bytes; the value word is
 // shared.
-static struct entry *entry_with_key(const struct db *db, const struct entry *from,
-                                    struct slice key)
+static struct entry *entry_with_key(const struct db *db, const struct entry *from, struct slice key)
 {
     size_t embedded_len = from->is_embedded ? from->embedded_len : 0;
     struct entry *e = entry_new(db, key, from->has_ttl, embedded_len);

@@ -39,11 +39,11 @@ struct keyspace {
     uint32_t shard; // which part this is
     struct random random;
     struct keyspace_stats stats;
-    bool is_active_expire_on; // DEBUG SET-ACTIVE-EXPIRE
-    struct effects *effects;  // of the unit that runs (effect.h); NULL: nobody wants them
+    bool is_active_expire_on;  // DEBUG SET-ACTIVE-EXPIRE
+    struct effects *effects;   // of the unit that runs (effect.h); NULL: nobody wants them
     struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL
-    uint8_t mark;             // of entries that are made now
-    struct garbage *garbage;  // what was detached to be freed in slices by keyspace_cron
+    uint8_t mark;              // of entries that are made now
+    struct garbage *garbage;   // what was detached to be freed in slices by keyspace_cron
     // Who wants to know of changes (interest.h).
     struct dict interests;
     struct interest *ready, *ready_tail; // keys that somebody waits for, readied by this thread

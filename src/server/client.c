@@ -80,7 +80,7 @@ static void start_receiving(struct client *c)
 void client_adopt(struct worker *w, struct client *c)
 {
     worker_link(w, c);
-    c->log_seq = 0; // of another shard's log
+    c->log_seq = 0;               // of another shard's log
     if (!c->session.created_ms) { // new, not moved
         const struct settings *settings = shard_settings(&w->shard);
         c->session.created_ms = c->session.active_ms = shard_now_ms(&w->shard);

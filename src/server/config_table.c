@@ -118,7 +118,7 @@ static const struct choice error_behaviours[] = {
     {"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
 static const struct choice tls_auths[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {0}};
 
-#define IMMUTABLE  .flags = DIR_IMMUTABLE
+#define IMMUTABLE .flags = DIR_IMMUTABLE
 
 const struct directive config_table[] = {
     // --- network ---

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//
-// loading: the data are there before anything is served. Every worker loads its own shard on its
-// own thread (store/recover.h) and takes turns meanwhile (worker_turn_inside), so that clients are
-// told -LOADING and INFO answers. The last one to finish makes the files ready that the server goes
-// on with; then all begin.
+#include "server/loading.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/settings.h"
-#include "server/persistence.h"
 #include "server/server.h"
 #include "store/recover.h"
 

@@ -208,10 +208,8 @@ bool persistence_open_epoch(struct persistence *p, struct dir_error *e)
         manifest_log_name(name, p->epoch, i);
         char *path = dir_join(p->dir, name);
         struct log_opening *o = &p->files[i];
-        o->header = (struct log_header){.shard = i,
-                                        .shard_count = count,
-                                        .epoch = p->epoch,
-                                        .salt = manifest_salt(p->run)};
+        o->header = (struct log_header){
+            .shard = i, .shard_count = count, .epoch = p->epoch, .salt = manifest_salt(p->run)};
         o->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         bool is_open = o->fd >= 0 || dir_fail_errno(e, errno, "create", path);
         mem_free(path);

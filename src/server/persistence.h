@@ -49,8 +49,8 @@ struct persistence {
     // Guarded by mutex:
     enum job_kind wanted, running;
     bool is_rewrite_scheduled, is_snapshot_scheduled, is_stopping;
-    uint32_t attached; // workers that have their log
-    bool is_ready;     // all of them: jobs may begin
+    uint32_t attached;              // workers that have their log
+    bool is_ready;                  // all of them: jobs may begin
     struct image *image;            // of the job that runs
     struct log_rotation *rotations; // by shard
     uint32_t rotation_count;
@@ -112,10 +112,3 @@ bool persistence_write_image(struct persistence *p, const char *dir, const char 
 bool persistence_open_epoch(struct persistence *p, struct dir_error *e);
 // Before the manifest names them.
 bool persistence_sync_epoch(struct persistence *p, struct dir_error *e);
-
-// --- loading.c -----------------------------------------------------------------------------------
-
-// Finds out what there is to load. False: it was logged why the server cannot start.
-bool loading_open(struct persistence *p);
-// Every worker's thread, before its loop. If the data cannot be loaded the process ends there.
-void loading_run(struct worker *w);

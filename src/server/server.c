@@ -16,6 +16,7 @@
 #include "engine/version.h"
 #include "server/client.h"
 #include "server/crash.h"
+#include "server/loading.h"
 #include "server/persistence.h"
 #include "server/router.h"
 

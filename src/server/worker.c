@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/client.h"
+#include "server/loading.h"
 #include "server/persistence.h"
 #include "server/server.h"
 #include "shard/logging.h"

@@ -20,7 +20,6 @@
 #include <stdint.h>
 
 #include "engine/ctx.h"
-#include "shard/held.h"
 #include "shard/inbox.h"
 
 #define OPERATION_BLOCK_BYTES 8192 // of the blocks that operations are cut from
@@ -30,6 +29,21 @@ struct log_tx;
 struct call;
 struct waiter;
 struct watch;
+
+// What is kept back until logs are safe (logging.h); embedded in what waits.
+// Until this shard's log is safe up to a seq.
+struct held {
+    struct held *next;
+    uint64_t seq;
+    void (*release)(struct shard *shard, struct held *held); // on the shard's thread
+};
+
+// Mail for a shard, until all logs that a meeting has written to are safe.
+struct ending {
+    struct ending *next;
+    struct mail *mail;
+    uint32_t shard;
+};
 
 struct piece {
     const struct command *cmd; // NULL: refused by engine_admit; executing it writes the error

@@ -31,7 +31,7 @@ struct shard_hooks {
 struct shard_group {
     struct engine *engine;
     uint32_t count;
-    struct shard **shards; // by id
+    struct shard **shards;      // by id
     _Atomic uint64_t next_txid; // of transactions over several shards (logging.h)
 };
 
@@ -60,15 +60,15 @@ struct shard {
     struct operation_pool pool;
     uint32_t in_flight; // operations submitted from here and not finished
     // The log (logging.h).
-    struct log *log;                 // owned by who made it; NULL: none
-    struct image *image;             // of which this shard makes its part (store/image.h), or NULL
-    bool is_image_full;              // the writer must catch up first
-    struct held *held, *held_tail;   // what waits until it is safe
-    struct ending *endings;          // of those whom the meeting that runs here has served
+    struct log *log;               // owned by who made it; NULL: none
+    struct image *image;           // of which this shard makes its part (store/image.h), or NULL
+    bool is_image_full;            // the writer must catch up first
+    struct held *held, *held_tail; // what waits until it is safe
+    struct ending *endings;        // of those whom the meeting that runs here has served
     struct log_record *meeting_record; // left by a meeting's runner, for when this shard goes on
     struct farewell_part *meeting_farewell;
-    uint32_t spin_us;   // how long it pays to wait awake; adapts
-    int64_t now_ms;     // Unix ms; see shard_now_ms
+    uint32_t spin_us; // how long it pays to wait awake; adapts
+    int64_t now_ms;   // Unix ms; see shard_now_ms
     bool is_now_stale;
     bool has_more_cron; // housekeeping stopped at its budget
     int64_t next_cron_ms;

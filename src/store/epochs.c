@@ -17,10 +17,10 @@
 struct epoch {
     const struct manifest_epoch *entry; // in the manifest, which is the caller's in the end
     uint32_t log_count;
-    struct log_file *logs;              // by shard; owned
-    uint64_t *last_txids;               // by shard; owned
-    struct log_missing *found;          // by log in which it was found; owned
-    struct log_missing missing;         // all of them
+    struct log_file *logs;      // by shard; owned
+    uint64_t *last_txids;       // by shard; owned
+    struct log_missing *found;  // by log in which it was found; owned
+    struct log_missing missing; // all of them
     bool is_last;
 };
 

@@ -91,11 +91,11 @@ class Disk:
 
     def gyre(self, threads=1, **options):
         """A server on this disk, with its files' calls in the C library's hands."""
-        options = {"dir": self.root, "env": self.env(), **options}
+        options = {"dir": self.root, "env": self.env(), "unix": True, **options}
         return self._own(Server.gyre(threads=threads, io="poll", **options))
 
     def redis(self, **options):
-        return self._own(Server.redis(dir=self.root, env=self.env(), **options))
+        return self._own(Server.redis(dir=self.root, env=self.env(), unix=True, **options))
 
     def _own(self, server):
         self.t.own(server)

@@ -14,11 +14,18 @@ static const struct command container_subs[] = {
 };
 
 static const struct command family_one[] = {
-    {.name = "get", .arity = 2, .flags = CMD_READONLY | CMD_FAST, .acl = ACL_STRING,
+    {.name = "get",
+     .arity = 2,
+     .flags = CMD_READONLY | CMD_FAST,
+     .acl = ACL_STRING,
      .keys = {KEYS(1, 1, 1, KEY_RO | KEY_ACCESS)}},
-    {.name = "set", .arity = -3, .flags = CMD_WRITE,
+    {.name = "set",
+     .arity = -3,
+     .flags = CMD_WRITE,
      .keys = {KEYS(1, 1, 1, KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS)}},
-    {.name = "mset", .arity = -3, .flags = CMD_WRITE,
+    {.name = "mset",
+     .arity = -3,
+     .flags = CMD_WRITE,
      .keys = {KEYS(1, -1, 2, KEY_OW | KEY_UPDATE)}},
     {.name = "rename", .arity = 3, .keys = {KEYS(1, 1, 1, KEY_RW), KEYS(2, 2, 1, KEY_OW)}},
     {.name = "client", .arity = -2, .subcommands = container_subs},
@@ -27,17 +34,26 @@ static const struct command family_one[] = {
 
 static const struct command family_two[] = {
     {.name = "blpop", .arity = -3, .flags = CMD_BLOCKING, .keys = {KEYS(1, -2, 1, KEY_RW)}},
-    {.name = "eval", .arity = -3, .acl = ACL_SCRIPTING, .flags = CMD_READONLY,
+    {.name = "eval",
+     .arity = -3,
+     .acl = ACL_SCRIPTING,
+     .flags = CMD_READONLY,
      .keys = {{.flags = KEY_RW, .begin = 2, .is_keynum = true, .first = 1, .step = 1}}},
-    {.name = "zunionstore", .arity = -4,
+    {.name = "zunionstore",
+     .arity = -4,
      .keys = {KEYS(1, 1, 1, KEY_OW),
               {.flags = KEY_RO, .begin = 2, .is_keynum = true, .first = 1, .step = 1}}},
-    {.name = "xread", .arity = -4,
-     .keys = {{.flags = KEY_RO, .begin = 1, .keyword = "STREAMS", .last = -1, .step = 1,
-               .limit = 2}}},
-    {.name = "migrate", .arity = -6,
+    {.name = "xread",
+     .arity = -4,
+     .keys =
+         {{.flags = KEY_RO, .begin = 1, .keyword = "STREAMS", .last = -1, .step = 1, .limit = 2}}},
+    {.name = "migrate",
+     .arity = -6,
      .keys = {KEYS(3, 3, 1, KEY_RW),
-              {.flags = KEY_RW | KEY_INCOMPLETE, .begin = -2, .keyword = "KEYS", .last = -1,
+              {.flags = KEY_RW | KEY_INCOMPLETE,
+               .begin = -2,
+               .keyword = "KEYS",
+               .last = -1,
                .step = 1}}},
     {.name = "sort", .arity = -2, .keys = {KEYS(1, 1, 1, KEY_RO), {.flags = KEY_RO, .step = 1}}},
     {.name = "spublish", .arity = 3, .keys = {KEYS(1, 1, 1, KEY_NOT_KEY)}},
@@ -96,10 +112,21 @@ Test(command, names_are_found_in_any_case)
 Test(command, names_that_only_resemble_one_are_unknown)
 {
     struct command_table *t = command_table_new(families);
-    const char *unknown[] = {
-        "", "ge", "gett", "g\x05t", "sets", "tt", "tttt", "TL", "zremrangebyscorf",
-        "restore\rasking", "restore-askin", "georadiusbymember_", "georadiusbymember_xo",
-        "georadiusbymembxr_ro", "a-name-that-is-longer-than-any-command-could-ever-be"};
+    const char *unknown[] = {"",
+                             "ge",
+                             "gett",
+                             "g\x05t",
+                             "sets",
+                             "tt",
+                             "tttt",
+                             "TL",
+                             "zremrangebyscorf",
+                             "restore\rasking",
+                             "restore-askin",
+                             "georadiusbymember_",
+                             "georadiusbymember_xo",
+                             "georadiusbymembxr_ro",
+                             "a-name-that-is-longer-than-any-command-could-ever-be"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
         cr_assert_null(command_find(t, slice_of(unknown[i])), "%s", unknown[i]);
     cr_assert_null(command_find(t, (struct slice){"get\0", 4}));
@@ -231,9 +258,9 @@ Test(command, the_old_triple_says_when_it_is_not_the_whole_truth)
         int first, last, step;
         bool is_partial;
     } wanted[] = {
-        {"get", 1, 1, 1, false},   {"mset", 1, -1, 2, false},      {"rename", 1, 2, 1, false},
-        {"blpop", 1, -2, 1, false}, {"eval", 0, 0, 0, true},       {"zunionstore", 1, 1, 1, true},
-        {"xread", 0, 0, 0, true},  {"migrate", 3, 3, 1, true},     {"sort", 1, 1, 1, true},
+        {"get", 1, 1, 1, false},    {"mset", 1, -1, 2, false},  {"rename", 1, 2, 1, false},
+        {"blpop", 1, -2, 1, false}, {"eval", 0, 0, 0, true},    {"zunionstore", 1, 1, 1, true},
+        {"xread", 0, 0, 0, true},   {"migrate", 3, 3, 1, true}, {"sort", 1, 1, 1, true},
         {"ttl", 0, 0, 0, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {

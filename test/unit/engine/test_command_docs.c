@@ -30,8 +30,8 @@ static void print(struct buf *out, const struct command_arg *a)
 static char *tree_of(const char *args)
 {
     static char text[1024];
-    struct command c = {.name = "x", .args = args,
-                        .keys = {KEYS(1, 1, 1, KEY_RW), KEYS(2, 2, 1, KEY_RO)}};
+    struct command c = {
+        .name = "x", .args = args, .keys = {KEYS(1, 1, 1, KEY_RW), KEYS(2, 2, 1, KEY_RO)}};
     struct command_arg *root = command_docs_parse(&c);
     if (!root) return "wrong";
     struct buf out = {0};
@@ -98,7 +98,16 @@ Test(command_docs, dots_and_repetitions_say_what_is_multiple)
 
 Test(command_docs, nonsense_is_refused_without_leaking)
 {
-    const char *wrong[] = {"[a", "a]", "<a | >", "()", "...", "a | b", "[a>", "[]", "<a b", "a (b",
+    const char *wrong[] = {"[a",
+                           "a]",
+                           "<a | >",
+                           "()",
+                           "...",
+                           "a | b",
+                           "[a>",
+                           "[]",
+                           "<a b",
+                           "a (b",
                            "(((((((((((a)))))))))))"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         cr_assert_str_eq(tree_of(wrong[i]), "wrong", "%s: %s", wrong[i], tree_of(wrong[i]));

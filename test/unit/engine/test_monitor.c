@@ -60,9 +60,8 @@ Test(monitor, secrets_are_not_shown)
                      HEAD "\"config\" \"set\" \"maxmemory\" \"0\" \"RequirePass\" " HIDDEN "");
     cr_assert_str_eq(line(TCP, "acl", "setuser", "bob", ">x", NULL),
                      HEAD "\"acl\" \"setuser\" \"(redacted)\" \"(redacted)\"");
-    cr_assert_str_eq(
-        line(TCP, "migrate", "h", "1", "k", "0", "10", "auth2", "u", "p", NULL),
-        HEAD "\"migrate\" \"h\" \"1\" \"k\" \"0\" \"10\" \"auth2\" " HIDDEN " " HIDDEN "");
+    cr_assert_str_eq(line(TCP, "migrate", "h", "1", "k", "0", "10", "auth2", "u", "p", NULL), HEAD
+                     "\"migrate\" \"h\" \"1\" \"k\" \"0\" \"10\" \"auth2\" " HIDDEN " " HIDDEN "");
 }
 
 Test(monitor, what_only_looks_like_a_secret_is_shown)

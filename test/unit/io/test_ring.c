@@ -100,8 +100,10 @@ static void acceptor_done(struct ring_accept *accept, int result)
 {
     struct acceptor *a = CONTAINER_OF(accept, struct acceptor, accept);
     cr_assert(a->finals == 0, "a callback after the final one");
-    if (result >= 0) a->fds[a->count++] = result;
-    else if (result == -ECANCELED) a->finals++;
+    if (result >= 0)
+        a->fds[a->count++] = result;
+    else if (result == -ECANCELED)
+        a->finals++;
     else {
         a->errors++;
         a->last_error = result;
@@ -657,8 +659,10 @@ static void flood_done(struct ring_recv *recv, int result, struct ring_buf *buf)
 {
     struct flood *f = CONTAINER_OF(recv, struct flood, recv);
     (void)buf;
-    if (result > 0) f->bytes += (size_t)result;
-    else f->finals++;
+    if (result > 0)
+        f->bytes += (size_t)result;
+    else
+        f->finals++;
 }
 
 static void *flood_main(void *arg)

@@ -293,7 +293,8 @@ static void message_done(struct ring_recv *recv, int result, struct ring_buf *bu
         m->final_result = result;
         return;
     }
-    if (buf) message_take(m, buf->data, (uint32_t)result);
+    if (buf)
+        message_take(m, buf->data, (uint32_t)result);
     else {
         cr_assert((size_t)result <= recv->direct_left);
         cr_assert(recv->direct_ptr == m->payload + m->payload_len);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// loading: the data are there before anything is served. Every worker loads its own shard on its
+// own thread (store/recover.h) and takes turns meanwhile (worker_turn_inside), so that clients are
+// told -LOADING and INFO answers. The last one to finish makes the files ready that the server goes
+// on with; then all begin.
+#pragma once
+#include "server/persistence.h"
+
+// Finds out what there is to load. False: it was logged why the server cannot start.
+bool loading_open(struct persistence *p);
+// Every worker's thread, before its loop. If the data cannot be loaded the process ends there.
+void loading_run(struct worker *w);
