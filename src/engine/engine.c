@@ -280,11 +280,14 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
 {
     ctx->reply->error_count = 0;
     uint64_t begin = ctx->begin_ticks ? ctx->begin_ticks : clock_ticks();
-    if (UNLIKELY(ctx->space->snapshot || ctx->space_count > 1) && (ctx->cmd->flags & CMD_WRITE))
+    // Commands that write nothing run while the shard is parked, too (MULTI, PING): they do not
+    // look at what belongs to the meeting's runner then.
+    if ((ctx->cmd->flags & CMD_WRITE) && UNLIKELY(ctx->space->snapshot || ctx->space_count > 1))
         snapshot_touch_keys(ctx);
     uint64_t dirty = stat_get(&ctx->space->stats.dirty);
     ctx->cmd->handler(ctx);
-    if (effect_is_wanted(ctx)) effect_end_command(ctx, dirty);
+    if (effect_is_wanted(ctx) && (ctx->cmd->flags & (CMD_WRITE | CMD_READONLY)))
+        effect_end_command(ctx, dirty);
     if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
         ctx->cmd->conclude(ctx); // one shard is all
     if (UNLIKELY(ctx->session->tracking)) tracking_remember(ctx);

@@ -304,8 +304,12 @@ static void enter(struct client *c, struct operation *op)
 // Is all of it answered at home, behind others?
 static bool is_behind(const struct client *c, const struct call *calls, uint32_t count)
 {
+    enum { NOTED_US = 1000 }; // what is answered at home takes less
     const struct operation *last = c->ops_tail;
     if (!last || last->may_block) return false;
+    // Who has quick commands noted, too, finds them in the slow log in the order of the connection.
+    int64_t noted_us = shard_settings(&c->worker->shard)->slowlog_log_slower_than;
+    if (UNLIKELY(noted_us >= 0 && noted_us < NOTED_US)) return false;
     if (last->behind && reply_bytes(last->behind) > BEHIND_MAX) return false;
     for (uint32_t i = 0; i < count; i++)
         if (calls[i].route != ROUTE_HOME) return false;

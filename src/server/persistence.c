@@ -593,10 +593,13 @@ static bool is_snapshot_due(struct persistence *p, const struct settings *s, int
 static bool is_rewrite_due(struct persistence *p, const struct settings *s, int64_t now_ms)
 {
     bool is_on = atomic_load(&p->is_log_on);
-    bool may_retry = now_ms / 1000 - p->info.rewriting_since_s >= RETRY_MS / 1000;
+    bool may_retry =
+        p->info.is_rewrite_ok || now_ms / 1000 - p->info.rewriting_since_s >= RETRY_MS / 1000;
     if (p->is_rewrite_scheduled) return true;
-    if (!s->appendonly || !may_retry) return false;
-    if (!is_on || atomic_load(&p->failing_logs)) return true; // a new base mends what is broken
+    if (!s->appendonly) return false;
+    if (!is_on) return may_retry || p->info.is_rewrite_ok; // it was turned on
+    if (!may_retry) return false;
+    if (atomic_load(&p->failing_logs)) return true; // a new base mends what is broken
     return is_log_grown(p, s);
 }
 

@@ -120,7 +120,7 @@ def streams(t, stream):
         check((old.ttl < 0) == (new.ttl < 0), f"{key}: TTL {old.ttl}, after the restart {new.ttl}")
 
 
-@test("a list that is turned in a transaction keeps its time to live in the log", threads=(1, 4))
+@test("a list that is turned in a transaction keeps its time to live in the log", threads=(4,))
 def turned(t, threads):
     home = Home(t, appendonly="yes", appendfsync="no")
     conn = home.run(threads)

@@ -29,8 +29,8 @@ from powercut import Trace, read_state, write_state
 from runner import test
 
 LANES = 4
-STATES = int(110 * SCALE)
-SECONDS = 25 * max(1, SCALE)
+STATES = int(80 * SCALE)
+SECONDS = 15 * max(1, SCALE)
 SIDE_BY_SIDE = 4
 BEGUN = 0xFFFFFFFF  # the mark for what Lanes.begin writes
 
@@ -185,10 +185,6 @@ class Cut:
                 cut.run()
         finally:
             disk.remove()
-
-
-def fails_in_a_row(results):
-    return [r for r in results if isinstance(r, str)]
 
 
 @test(
