@@ -152,8 +152,19 @@ static void on_rotated(void *owner, bool was_broken, uint64_t old_bytes, uint64_
     pthread_mutex_unlock(&p->mutex);
 }
 
-static const struct log_hooks log_hooks = {
-    .advanced = on_advanced, .trouble = on_trouble, .rotated = on_rotated};
+static void on_took(void *owner, const char *what, uint64_t us)
+{
+    struct shard *s = owner;
+    int64_t threshold_ms = shard_settings(s)->latency_monitor_threshold;
+    if (LIKELY(threshold_ms <= 0 || us < (uint64_t)threshold_ms * 1000)) return;
+    latency_add(s->engine->latency, what, clock_unix_ms() / 1000, (uint32_t)(us / 1000),
+                (uint64_t)threshold_ms);
+}
+
+static const struct log_hooks log_hooks = {.advanced = on_advanced,
+                                           .trouble = on_trouble,
+                                           .rotated = on_rotated,
+                                           .took = on_took};
 
 // This shard's writes go to its file of the new epoch from here on.
 static void turn_on(struct worker *w)

@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "io/ring.h"
 
@@ -78,7 +79,7 @@ struct log {
 
     struct ring_file sync;
     uint64_t syncing_seq;
-    int64_t sync_began_ms, last_sync_ms;
+    int64_t sync_began_ms, sync_began_us, last_sync_ms;
     bool is_syncing;
     bool owes_mark; // a frame is to say how much is synced, if none comes anyway
 
@@ -278,6 +279,9 @@ static void end_sync(struct log *l, int error)
     l->is_syncing = false;
     stat_set(&l->totals->is_sync_running, 0);
     stat_add(&l->totals->sync_count, 1);
+    if (l->policy == LOG_SYNC_ALWAYS)
+        l->hooks->took(l->owner, "aof-fsync-always",
+                       (uint64_t)(clock_mono_us() - l->sync_began_us));
     if (l->now_ms - l->sync_began_ms > DELAYED_MS) stat_add(&l->totals->delayed_syncs, 1);
     if (error) {
         l->is_broken = true;
@@ -300,6 +304,7 @@ static void start_sync(struct log *l)
     l->sync.done = on_synced;
     l->syncing_seq = l->written_seq;
     l->sync_began_ms = l->last_sync_ms = l->now_ms;
+    l->sync_began_us = clock_mono_us();
     l->is_syncing = true;
     stat_set(&l->totals->is_sync_running, 1);
     ring_sync_start(l->ring, &l->sync);
@@ -471,7 +476,9 @@ static bool write_frame(struct log *l)
         ring_write_start(l->ring, &l->write);
         return false;
     }
+    int64_t began_us = clock_mono_us();
     int64_t result = ring_write_now(l->ring, &l->write);
+    l->hooks->took(l->owner, "aof-write", (uint64_t)(clock_mono_us() - began_us));
     end_write(l, result < 0 ? (int)-result : 0);
     return result >= 0;
 }

@@ -46,6 +46,8 @@ struct log_record *log_record_new(size_t len);
 void log_record_unref(struct log_record *r);
 
 struct log_hooks {
+    // A write ("aof-write") or, under `always`, a sync ("aof-fsync-always") took so long.
+    void (*took)(void *owner, const char *what, uint64_t us);
     void (*advanced)(void *owner); // log_safe has grown
     // What log_rotate was asked for is done: the old file was closed with so many bytes and up to
     // that seq (all synced, but if was_broken nobody knows), and the header of the new one, which
