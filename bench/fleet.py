@@ -67,7 +67,7 @@ class Server:
     """A server process, stopped (SIGSTOP) except while it is being used."""
 
     def __init__(self, name, command, port, core, directory):
-        self.name, self.port = name, port
+        self.name, self.port, self.directory = name, port, directory
         self.log_path = os.path.join(directory, f"{name}.log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(pinned(command, core), stdin=subprocess.DEVNULL,
@@ -75,8 +75,8 @@ class Server:
                                             preexec_fn=die_with_parent)
         self.pid = self.process.pid
 
-    def wait_until_ready(self):
-        deadline = time.monotonic() + START_LIMIT_S
+    def wait_until_ready(self, limit_s=START_LIMIT_S):
+        deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             self.check_alive()
             try:
@@ -84,9 +84,9 @@ class Server:
                     return
             except OSError:
                 pass
-            time.sleep(0.02)
+            time.sleep(0.005)
         raise Failure(f"{self.name} does not answer PING on port {self.port} after "
-                      f"{START_LIMIT_S} s; its output:\n{self.log_tail()}")
+                      f"{limit_s} s; its output:\n{self.log_tail()}")
 
     def check_alive(self):
         if self.process.poll() is not None:
@@ -112,9 +112,10 @@ class Server:
         self.process.wait()
 
     def cpu_seconds(self):
+        """All its threads', and that of children which have ended (Redis saves in one)."""
         text = pathlib.Path(f"/proc/{self.pid}/stat").read_text()
         fields = text.rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+        return sum(map(int, fields[11:15])) / TICKS_PER_SECOND
 
     def rss_bytes(self):
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
@@ -139,7 +140,7 @@ class Fleet:
 
     def __init__(self, options):
         self.options, self.servers = options, []
-        self.directory = tempfile.mkdtemp(prefix="gyre-compare.")
+        self.directory = tempfile.mkdtemp(prefix="gyre-compare.", dir=options.dir)
 
     def __enter__(self):
         return self
@@ -149,14 +150,19 @@ class Fleet:
             server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, name, core, label=None):
-        """`label` tells apart servers of one name."""
+    def start(self, name, core, label=None, arguments=(), directory=None, limit_s=START_LIMIT_S):
+        """`label` tells apart servers of one name; a `directory` of its own is what keeps files."""
         port = free_port()
-        server = Server(label or name, self.options.command_of(name, port), port, core,
-                        self.directory)
+        command = self.options.command_of(name, port) + list(arguments)
+        server = Server(label or name, command, port, core, directory or self.directory)
         self.servers.append(server)
-        server.wait_until_ready()
+        server.wait_until_ready(limit_s)
         return server
+
+    def subdirectory(self, name):
+        path = os.path.join(self.directory, name)
+        os.makedirs(path, exist_ok=True)
+        return path
 
     def stop(self, server):
         server.stop()

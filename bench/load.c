@@ -14,10 +14,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -101,7 +103,7 @@ static _Noreturn void print_help(void)
          "  --connections C   over all threads (50)\n"
          "  --pipeline N      requests sent at once on a connection (1)\n"
          "  --ops N           stop after N requests; with --seconds, whichever comes first\n"
-         "  --seconds S       stop after S seconds (5, or 600 with --ops)\n"
+         "  --seconds S       stop after S seconds (5, or 600 with --ops), or at SIGTERM\n"
          "  --test NAME       see below (set)\n"
          "  --command TEXT    send this instead; several are sent in rotation. Placeholders:\n"
          "                    __key__ __nextkey__ __rand__ __seq__ __rank__ __again__ __data__;\n"
@@ -363,6 +365,18 @@ static void report(const struct options *o, const struct worker *workers, double
     free(latency);
 }
 
+// SIGTERM ends the run as the deadline does, with a report. Threads started later block it, too.
+static int open_stop_fd(void)
+{
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ending, NULL);
+    int fd = signalfd(-1, &ending, SFD_CLOEXEC);
+    if (fd < 0) usage_error("signalfd", strerror(errno));
+    return fd;
+}
+
 static void measure(struct options *o, struct worker_plan *plan)
 {
     struct request *requests = bench_alloc(COMMANDS_MAX, sizeof *requests);
@@ -374,9 +388,11 @@ static void measure(struct options *o, struct worker_plan *plan)
     plan->request_count = o->command_count;
     plan->pipeline = o->pipeline;
     plan->seconds = o->seconds;
+    plan->stop_fd = open_stop_fd();
     double cpu_before = cpu_seconds_used();
     run_workers(o, plan, workers);
     report(o, workers, cpu_seconds_used() - cpu_before);
+    close(plan->stop_fd);
     for (unsigned i = 0; i < o->command_count; i++) free(requests[i].bytes);
     free(workers);
     free(requests);

@@ -86,15 +86,16 @@ class Meter:
 
     def start(self):
         self.cpu, self.busy = self.server.cpu_seconds(), machine_busy_seconds()
-        self.seconds = time.monotonic()
+        self.seconds, self.own = time.monotonic(), time.process_time()
 
     def stop(self):
         self.cpu = self.server.cpu_seconds() - self.cpu
         self.busy = machine_busy_seconds() - self.busy
         self.seconds = time.monotonic() - self.seconds
+        self.own = time.process_time() - self.own
 
     def result(self, test, pipeline, ops, seconds, generator_seconds):
-        others = max(0.0, self.busy - self.cpu - generator_seconds)
+        others = max(0.0, self.busy - self.cpu - self.own - generator_seconds)
         return {"server": self.server.name, "test": test, "pipeline": pipeline, "ops": ops,
                 "ops_per_s": ops / seconds, "cpu_us": self.cpu * 1e6 / ops,
                 "generator_cpu": generator_seconds / seconds, "others_cpu": others / self.seconds}

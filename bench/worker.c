@@ -160,6 +160,9 @@ static void open_connections(struct run *run)
     const struct worker *worker = run->worker;
     run->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (run->epoll_fd < 0) fail("epoll_create1", strerror(errno));
+    struct epoll_event stop = {.events = EPOLLIN, .data.ptr = NULL};
+    if (epoll_ctl(run->epoll_fd, EPOLL_CTL_ADD, worker->plan->stop_fd, &stop) < 0)
+        fail("epoll_ctl", strerror(errno));
     for (unsigned i = 0; i < worker->connection_count; i++) {
         struct connection *c = &run->connections[i];
         c->fd = worker_connect(&worker->plan->address);
@@ -186,6 +189,13 @@ static void prepare(struct run *run, struct worker *worker)
     open_connections(run);
 }
 
+// The run is over for connections that want to send again; those that wait for replies get them.
+static void stop_sending(struct run *run)
+{
+    run->deadline_ns = 0;
+    epoll_ctl(run->epoll_fd, EPOLL_CTL_DEL, run->worker->plan->stop_fd, NULL);
+}
+
 static void exchange(struct run *run)
 {
     struct epoll_event events[EVENTS_MAX];
@@ -195,6 +205,10 @@ static void exchange(struct run *run)
         if (count < 0 && errno != EINTR) fail("epoll_wait", strerror(errno));
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
+            if (!c) {
+                stop_sending(run);
+                continue;
+            }
             flush_unsent(c);
             if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_replies(run, c);
         }

@@ -26,6 +26,7 @@ struct worker_plan {
     double seconds; // the deadline for the last batch to leave
     char expected;  // see struct reply_counts
     pthread_barrier_t *all_connected;
+    int stop_fd; // readable: no further batches; nobody reads it
 };
 
 struct worker {

@@ -40,12 +40,15 @@ bool script_parse_keys(struct ctx *ctx, struct run_request *r, const char *not_i
 bool script_admit(struct ctx *ctx, struct run_request *r, uint32_t flags)
 {
     bool is_ro = ctx->cmd->flags & CMD_READONLY;
+    char text[ENGINE_REFUSAL_BYTES];
     const char *error = NULL;
     if (!(flags & SCRIPT_COMPAT)) {
         if (is_ro && !(flags & SCRIPT_NO_WRITES))
             error = ERR_RO_SCRIPT;
-        else if (!(flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)) &&
-                 call_is_out_of_memory(ctx->settings))
+        else if (!(flags & SCRIPT_NO_WRITES))
+            error = engine_refuses_writes(ctx->engine, ctx->settings, text);
+        if (!error && !(flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)) &&
+            call_is_out_of_memory(ctx->settings))
             error = ERR_OOM;
     }
     if (error) {

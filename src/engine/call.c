@@ -44,13 +44,18 @@ static const struct command *find_command(const struct engine *e, int argc,
 }
 
 // Why a known command may not run, or NULL.
-static const char *refusal(const struct call_scope *s, const struct command *c, int argc)
+static const char *refusal(const struct call_scope *s, const struct command *c, int argc,
+                           char text[ENGINE_REFUSAL_BYTES])
 {
     if (!command_arity_fits(c, argc)) return ERR_CALL_ARITY;
     if (c->flags & CMD_NOSCRIPT) return ERR_CALL_NOSCRIPT;
     if ((s->flags & CALL_READ_ONLY) && (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)))
         return ERR_READ_ONLY_SCRIPT;
     // What has written already goes on, so that it is not left half done.
+    if ((c->flags & CMD_WRITE) && !s->has_written) {
+        const char *error = engine_refuses_writes(s->ctx.engine, s->ctx.settings, text);
+        if (UNLIKELY(error != NULL)) return error;
+    }
     bool is_full = UNLIKELY(s->was_out_of_memory) && !(s->flags & CALL_ALLOW_OOM) &&
                    !s->has_written && (c->flags & CMD_DENYOOM);
     return is_full ? ERR_OOM : NULL;
@@ -181,9 +186,10 @@ static void show_to_monitors(struct ctx *ctx)
 enum call_result call_run(struct call_scope *s, int argc, struct slice *argv)
 {
     struct ctx *ctx = &s->ctx;
+    char text[ENGINE_REFUSAL_BYTES];
     reply_clear(ctx->reply);
     const struct command *c = find_command(ctx->engine, argc, argv);
-    const char *error = LIKELY(c != NULL) ? refusal(s, c, argc) : ERR_CALL_UNKNOWN;
+    const char *error = LIKELY(c != NULL) ? refusal(s, c, argc, text) : ERR_CALL_UNKNOWN;
     if (UNLIKELY(error != NULL)) return refuse(s, c, error);
     ctx->cmd = c;
     ctx->argv = argv;

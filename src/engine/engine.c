@@ -136,10 +136,25 @@ static const char *refusal(const struct session *s, const struct settings *setti
     return NULL;
 }
 
+const char *engine_refuses_writes(const struct engine *e, const struct settings *settings,
+                                  char text[ENGINE_REFUSAL_BYTES])
+{
+    // Relaxed: found out by this command or the next.
+    uint32_t troubles = atomic_load_explicit(&e->troubles, memory_order_relaxed);
+    if (LIKELY(!troubles)) return NULL;
+    if ((troubles & ENGINE_SNAPSHOTS_FAIL) && settings->stop_writes_on_bgsave_error &&
+        settings->save_count)
+        return ERR_MISCONF_SNAPSHOT;
+    if (!(troubles & ENGINE_LOG_FAILS)) return NULL;
+    int reason = atomic_load_explicit(&e->log_errno, memory_order_relaxed);
+    snprintf(text, ENGINE_REFUSAL_BYTES, "%s%s", ERR_MISCONF_LOG, strerror(reason));
+    return text;
+}
+
 // What the engine as a whole keeps from running, or NULL. As in Redis, PING counts as a write where
 // writes are refused: whoever checks on the server by it finds out.
 static const char *trouble_refusal(const struct engine *e, const struct settings *settings,
-                                   const struct command *c)
+                                   const struct command *c, char text[ENGINE_REFUSAL_BYTES])
 {
     // Relaxed: found out by this command or the next.
     uint32_t troubles = atomic_load_explicit(&e->troubles, memory_order_relaxed);
@@ -148,19 +163,17 @@ static const char *trouble_refusal(const struct engine *e, const struct settings
     bool may_load = (c->flags & CMD_LOADING) && c->transaction != TRANSACTION_WATCH;
     if ((troubles & ENGINE_IS_LOADING) && !may_load) return ERR_LOADING;
     if (!(c->flags & CMD_WRITE) && strcmp(c->full_name, "ping")) return NULL;
-    if ((troubles & ENGINE_SNAPSHOTS_FAIL) && settings->stop_writes_on_bgsave_error &&
-        settings->save_count)
-        return ERR_MISCONF_SNAPSHOT;
-    return troubles & ENGINE_LOG_FAILS ? ERR_MISCONF_LOG : NULL;
+    return engine_refuses_writes(e, settings, text);
 }
 
 const struct command *engine_admit(struct engine *e, const struct session *s,
                                    const struct settings *settings, int argc,
                                    const struct slice *argv)
 {
+    char text[ENGINE_REFUSAL_BYTES];
     const struct command *c = find_command(e, argc, argv, NULL);
     if (UNLIKELY(!c) || !command_arity_fits(c, argc) || refusal(s, settings, c)) return NULL;
-    return UNLIKELY(trouble_refusal(e, settings, c) != NULL) ? NULL : c;
+    return UNLIKELY(trouble_refusal(e, settings, c, text) != NULL) ? NULL : c;
 }
 
 // A browser, or something that abuses one, speaks HTTP to the port: it is cut off before what it
@@ -173,7 +186,7 @@ static bool is_http(const struct ctx *ctx)
 // The error may name the command. What keeps EXEC from running ends the transaction.
 static void refuse_known(struct reply *reply, const struct command *c, const char *error)
 {
-    char text[256];
+    char text[ENGINE_REFUSAL_BYTES];
     if (c->transaction == TRANSACTION_EXEC) {
         const char *reason = strncmp(error, "ERR ", 4) ? error : error + 4;
         snprintf(text, sizeof text, "EXECABORT Transaction discarded because of: %s", reason);
@@ -195,14 +208,9 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
     struct shard_stats *stats = ctx->engine->stats[shard];
     const struct command *c = find_command(ctx->engine, ctx->argc, ctx->argv, ctx->reply);
     if (c) {
-        char text[320];
+        char text[ENGINE_REFUSAL_BYTES];
         const char *error = refusal(ctx->session, ctx->settings, c);
-        if (!error) error = trouble_refusal(ctx->engine, ctx->settings, c);
-        if (error && !strcmp(error, ERR_MISCONF_LOG)) {
-            int reason = atomic_load_explicit(&ctx->engine->log_errno, memory_order_relaxed);
-            snprintf(text, sizeof text, "%s%s", error, strerror(reason));
-            error = text;
-        }
+        if (!error) error = trouble_refusal(ctx->engine, ctx->settings, c, text);
         if (!command_arity_fits(c, ctx->argc))
             reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
                          c->full_name);

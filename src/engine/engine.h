@@ -91,6 +91,11 @@ uint32_t engine_shard_of(const struct engine *e, struct slice key);
 const struct command *engine_admit(struct engine *e, const struct session *s,
                                    const struct settings *settings, int argc,
                                    const struct slice *argv);
+#define ENGINE_REFUSAL_BYTES 448
+// Why nothing may be written now, a text in `text`: what was written before is not safe. NULL: it
+// may.
+const char *engine_refuses_writes(const struct engine *e, const struct settings *settings,
+                                  char text[ENGINE_REFUSAL_BYTES]);
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 

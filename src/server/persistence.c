@@ -161,7 +161,13 @@ static void on_took(void *owner, const char *what, uint64_t us)
                 (uint64_t)threshold_ms);
 }
 
+static void on_decided(void *owner, struct log_record *record)
+{
+    logging_tell_decided(owner, record);
+}
+
 static const struct log_hooks log_hooks = {.advanced = on_advanced,
+                                           .decided = on_decided,
                                            .trouble = on_trouble,
                                            .rotated = on_rotated,
                                            .took = on_took};

@@ -47,9 +47,8 @@ struct group {
     struct slice effects;
 };
 
-// The unit as it stands in the logs, with `refs` references.
-static struct log_record *new_record(uint64_t txid, const struct group *groups, uint32_t count,
-                                     uint32_t refs)
+// The unit as it stands in the logs of these shards.
+static struct log_record *new_record(uint64_t txid, const struct group *groups, uint32_t count)
 {
     struct buf b = {0};
     if (count == 1) {
@@ -62,12 +61,35 @@ static struct log_record *new_record(uint64_t txid, const struct group *groups, 
             buf_append(&b, groups[i].effects.ptr, groups[i].effects.len);
         }
     }
-    struct log_record *r = log_record_new(b.len);
+    struct log_record *r = log_record_new(b.len, count);
     memcpy(r->bytes, b.ptr, b.len);
-    // Relaxed: nobody else knows it yet.
-    atomic_store_explicit(&r->refs, refs, memory_order_relaxed);
     buf_free(&b);
     return r;
+}
+
+struct verdict {
+    struct mail mail;
+};
+
+static void deliver_verdict(struct shard *s, struct mail *mail)
+{
+    mem_free(CONTAINER_OF(mail, struct verdict, mail));
+    if (s->log) log_look_again(s->log);
+}
+
+void logging_tell_decided(struct shard *s, const struct log_record *r)
+{
+    struct slice left = {r->bytes, r->len}, effects;
+    struct log_unit unit;
+    uint32_t shard;
+    bool is_unit = log_unit_next(&left, &unit);
+    ASSERT(is_unit && unit.kind == LOG_TRANSACTION);
+    while (log_group_next(&unit.groups, &shard, &effects)) {
+        if (shard == s->id) continue;
+        struct verdict *v = mem_alloc(sizeof *v);
+        v->mail.deliver = deliver_verdict;
+        shard_post(s, s->group->shards[shard], &v->mail);
+    }
 }
 
 // --- split over shards ---------------------------------------------------------------------------
@@ -137,7 +159,7 @@ static void put_together(struct shard *s, struct log_tx *tx)
     for (uint32_t i = 0; i < part_count; i++)
         if (tx->parts[i].slot)
             groups[count++] = (struct group){tx->parts[i].shard, buf_slice(&tx->parts[i].effects)};
-    if (count) tx->record = new_record(tx->id, groups, count, count);
+    if (count) tx->record = new_record(tx->id, groups, count);
     mem_free(groups);
     struct log_tx_part *own = NULL;
     for (uint32_t i = 0; i < part_count; i++) {
@@ -235,7 +257,7 @@ void logging_end_meeting(struct shard *s, struct ctx *ctx, uint64_t txid, struct
         post_endings(s, endings);
         return;
     }
-    struct log_record *r = new_record(txid, groups, count, count);
+    struct log_record *r = new_record(txid, groups, count);
     struct farewell *f = mem_calloc(sizeof *f + count * sizeof f->parts[0]);
     struct farewell_part *own = NULL;
     f->endings = endings;

@@ -57,5 +57,7 @@ void logging_end_unit(struct shard *s, struct ctx *ctx, struct log_tx *tx, uint3
 // The meeting that ctx ran is over: what it did goes to the logs of all shards whose keys it
 // changed. The endings are posted when all of them are safe.
 void logging_end_meeting(struct shard *s, struct ctx *ctx, uint64_t txid, struct ending *endings);
+// All shards that this record concerns have it in their logs: tells the others.
+void logging_tell_decided(struct shard *s, const struct log_record *r);
 // This shard goes on after a meeting: its log has the record that the runner left.
 void logging_resume(struct shard *s);

@@ -276,7 +276,7 @@ static void check_transactions(struct check *c, const struct epoch_logs *l)
     }
     say(c,
         "epoch %" PRIu64 ": %" PRIu64 " transactions over several shards, %" PRIu64
-        " of them to be completed at the end of a log",
+        " of them not in all their logs (which do not count, as nobody was told of them)",
         l->epoch->number, count.transactions, count.incomplete);
 }
 

@@ -18,15 +18,15 @@ struct epoch {
     const struct manifest_epoch *entry; // in the manifest, which is the caller's in the end
     uint32_t log_count;
     struct log_file *logs;      // by shard; owned
-    uint64_t *last_txids;       // by shard; owned
+    uint64_t *last_txids;       // by shard, of what counts; owned
+    uint64_t *limits;           // by shard: units from this seq on do not count; owned
     struct log_missing *found;  // by log in which it was found; owned
-    struct log_missing missing; // all of them
     bool is_last;
 };
 
 struct part { // what one thread has done; others look at it
     stat_u64 scanned_bytes, replayed_bytes;
-    stat_u64 units, completed;
+    stat_u64 units;
 };
 
 struct epochs {
@@ -47,6 +47,7 @@ static bool open_epoch(struct epochs *ep, struct epoch *epoch, const char *dir, 
     uint32_t count = epoch->log_count = epoch->entry->shard_count;
     epoch->logs = mem_calloc(count * sizeof epoch->logs[0]);
     epoch->last_txids = mem_calloc(count * sizeof epoch->last_txids[0]);
+    epoch->limits = mem_calloc(count * sizeof epoch->limits[0]);
     epoch->found = mem_calloc(count * sizeof epoch->found[0]);
     for (uint32_t i = 0; i < count; i++) {
         struct log_header header = manifest_header(epoch->entry, i);
@@ -86,9 +87,9 @@ static void free_epoch(struct epoch *epoch)
         if (epoch->logs[i].path) log_file_close(&epoch->logs[i]);
         log_missing_free(&epoch->found[i]);
     }
-    log_missing_free(&epoch->missing);
     mem_free(epoch->logs);
     mem_free(epoch->last_txids);
+    mem_free(epoch->limits);
     mem_free(epoch->found);
 }
 
@@ -146,6 +147,8 @@ static bool scan_logs(struct epochs *ep, struct crew_member *m)
             crew_fail(m->crew, &e);
             return false;
         }
+        const struct manifest_log *log = &epoch->entry->logs[i];
+        epoch->limits[i] = log->is_closed ? log->end_seq : UINT64_MAX;
         epoch->last_txids[i] = f->scan.last_txid;
     }
     return true;
@@ -192,19 +195,48 @@ static void collect_missing(struct epochs *ep)
                             epoch->entry->shard_count);
 }
 
-static void join_missing(struct epoch *epoch)
+static bool is_in_all_logs(const struct epoch *epoch, const struct log_unit *unit)
 {
-    struct log_missing *all = &epoch->missing;
-    for (uint32_t i = 0; i < epoch->entry->shard_count; i++) all->cap += epoch->found[i].count;
-    if (!all->cap) return;
-    all->items = mem_alloc(all->cap * sizeof all->items[0]);
-    for (uint32_t i = 0; i < epoch->entry->shard_count; i++) {
-        const struct log_missing *found = &epoch->found[i];
-        if (found->count)
-            memcpy(all->items + all->count, found->items, found->count * sizeof found->items[0]);
-        all->count += found->count;
+    struct slice groups = unit->groups, effects;
+    uint32_t shard;
+    while (log_group_next(&groups, &shard, &effects))
+        if (shard >= epoch->log_count || unit->txid > epoch->last_txids[shard]) return false;
+    return true;
+}
+
+// What counts of a log ends at its limit, and before the first transaction that another log lacks.
+// True: it ends earlier than was known.
+static bool shorten(struct epoch *epoch, uint32_t i)
+{
+    uint64_t last_txid = 0;
+    struct log_cursor cursor;
+    struct log_unit unit;
+    log_cursor_begin(&cursor, &epoch->logs[i]);
+    while (log_cursor_next(&cursor, &unit) && cursor.seq < epoch->limits[i]) {
+        if (unit.kind != LOG_TRANSACTION) continue;
+        if (!is_in_all_logs(epoch, &unit)) {
+            epoch->limits[i] = cursor.seq;
+            break;
+        }
+        last_txid = unit.txid;
     }
-    log_missing_sort(all);
+    bool is_shorter = last_txid < epoch->last_txids[i];
+    epoch->last_txids[i] = last_txid;
+    return is_shorter;
+}
+
+// A transaction counts if the logs of all shards that it touched have it; nothing behind one that
+// does not was told to anybody as safe (log.h). Where one log ends earlier for that, others may
+// have to.
+static void settle(struct epoch *epoch)
+{
+    size_t missing = 0;
+    for (uint32_t i = 0; i < epoch->log_count; i++) missing += epoch->found[i].count;
+    bool is_shorter = missing != 0;
+    while (is_shorter) {
+        is_shorter = false;
+        for (uint32_t i = 0; i < epoch->log_count; i++) is_shorter |= shorten(epoch, i);
+    }
 }
 
 bool epochs_scan(struct epochs *ep, struct crew_member *m)
@@ -215,7 +247,7 @@ bool epochs_scan(struct epochs *ep, struct crew_member *m)
     if (!crew_meet(m)) return false;
     collect_missing(ep);
     if (!crew_meet(m)) return false;
-    for (size_t i = 0; i < ep->count && m->index == 0; i++) join_missing(&ep->items[i]);
+    for (size_t i = 0; i < ep->count && m->index == 0; i++) settle(&ep->items[i]);
     return crew_meet(m);
 }
 
@@ -225,7 +257,7 @@ struct stream {
     struct epoch *epoch;
     uint32_t shard; // whose log this is
     struct log_cursor cursor;
-    size_t missing, missing_end; // in epoch->missing
+    bool is_over;
     struct slice left;           // effects of the unit at hand that have not been read
     uint64_t txid;               // of the unit at hand; 0: it is a local one
     struct replay_origin origin;
@@ -234,41 +266,26 @@ struct stream {
 
 static void stream_begin(struct stream *s, struct epoch *epoch, uint32_t shard)
 {
-    const struct log_missing *missing = &epoch->missing;
     *s = (struct stream){.epoch = epoch, .shard = shard};
     s->origin = (struct replay_origin){.path = epoch->logs[shard].path, .counts = "seq"};
     log_cursor_begin(&s->cursor, &epoch->logs[shard]);
-    while (s->missing < missing->count && missing->items[s->missing].shard < shard) s->missing++;
-    s->missing_end = s->missing;
-    while (s->missing_end < missing->count && missing->items[s->missing_end].shard == shard)
-        s->missing_end++;
 }
 
 // The log's own part of the next unit.
 static bool next_in_log(struct stream *s)
 {
     struct log_unit unit;
-    if (!log_cursor_next(&s->cursor, &unit)) return false;
+    if (s->is_over || !log_cursor_next(&s->cursor, &unit)) return false;
+    if (s->cursor.seq >= s->epoch->limits[s->shard]) {
+        s->is_over = true;
+        return false;
+    }
     s->origin.number = s->cursor.seq;
     s->left = unit.effects;
     s->txid = 0;
     if (unit.kind == LOG_LOCAL) return true;
     s->txid = unit.txid;
     if (!log_unit_group(&unit, s->shard, &s->left)) s->left.len = 0;
-    return true;
-}
-
-// An error is no reason to stop: what came before it in this log may be lost.
-static bool next_missing(struct stream *s, struct part *part)
-{
-    if (s->missing == s->missing_end) return false;
-    const struct log_missing_item *item = &s->epoch->missing.items[s->missing++];
-    s->left = item->effects;
-    s->txid = item->txid;
-    s->origin.counts = "completed transaction";
-    s->origin.number = item->txid;
-    s->origin.is_tolerant = true;
-    stat_add(&part->completed, 1);
     return true;
 }
 
@@ -281,7 +298,7 @@ static void tell_progress(struct stream *s, struct part *part)
 
 static bool stream_next(struct stream *s, struct part *part)
 {
-    if (!next_in_log(s) && !next_missing(s, part)) return false;
+    if (!next_in_log(s)) return false;
     stat_add(&part->units, 1);
     if (stat_get(&part->units) % REPLAY_BATCH == 0) tell_progress(s, part);
     return true;
@@ -394,8 +411,8 @@ bool epochs_replay(struct epochs *ep, struct crew_member *m)
 
 // --- the end -------------------------------------------------------------------------------------
 
-static bool close_log(const struct log_file *f, struct manifest_log *log, struct epochs_sum *sum,
-                      struct dir_error *e)
+static bool close_log(const struct log_file *f, uint64_t limit, struct manifest_log *log,
+                      struct epochs_sum *sum, struct dir_error *e)
 {
     const struct log_scan *s = &f->scan;
     sum->next_seq = MAX(sum->next_seq, s->next_seq);
@@ -410,8 +427,9 @@ static bool close_log(const struct log_file *f, struct manifest_log *log, struct
     }
     // The process that wrote it may have died, not the machine: its last writes are in memory.
     if (!log->is_closed && !dir_sync_file(f->path, e)) return false;
+    if (!log->is_closed) sum->dropped += s->next_seq - MIN(s->next_seq, limit);
     log->is_closed = true;
-    log->end_seq = s->next_seq;
+    log->end_seq = MIN(s->next_seq, limit);
     log->bytes = s->good_bytes;
     return true;
 }
@@ -425,13 +443,12 @@ bool epochs_close(struct epochs *ep, struct manifest *manifest, struct epochs_su
         bool is_foreign = entry->shard_count != ep->engine->shard_count;
         for (uint32_t k = 0; k < entry->shard_count; k++) {
             const struct log_file *f = &ep->items[i].logs[k];
-            if (!close_log(f, &entry->logs[k], out, e)) return false;
+            if (!close_log(f, ep->items[i].limits[k], &entry->logs[k], out, e)) return false;
             if (is_foreign) out->foreign_bytes += f->scan.good_bytes;
         }
     }
     for (uint32_t i = 0; i < ep->engine->shard_count; i++) {
         out->units += stat_get(&ep->parts[i].units);
-        out->completed += stat_get(&ep->parts[i].completed);
     }
     return true;
 }

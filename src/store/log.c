@@ -45,6 +45,14 @@ struct log_slot {
     struct log_chunk chunk;
 };
 
+// A unit over several shards that is not known to be in all their logs. Oldest first.
+struct undecided {
+    struct undecided *next;
+    struct log_record *record; // a reference
+    uint64_t seq;
+    bool has_voted;
+};
+
 struct log {
     struct ring *ring;
     const struct log_hooks *hooks;
@@ -66,7 +74,7 @@ struct log {
     struct log_chunk *writing;
     struct iovec iov[FRAME_PIECES + 1];
     char head_bytes[LOG_HEADER_BYTES + LOG_FRAME_BYTES];
-    uint64_t frame_bytes, frame_end_seq;
+    uint64_t frame_bytes, frame_seq, frame_end_seq;
     bool is_writing, writes_header;
     struct log_header header;
     bool was_broken; // of the file before this one
@@ -84,6 +92,8 @@ struct log {
     bool owes_mark; // a frame is to say how much is synced, if none comes anyway
 
     uint64_t written_seq, synced_seq, safe_seq, named_seq;
+    uint64_t file_seq; // of the first unit in the present file
+    struct undecided *undecided, *undecided_tail; // written
     enum log_policy policy;
     int64_t now_ms;
     bool is_optional; // see log_set_optional
@@ -96,10 +106,11 @@ struct log {
 
 // --- records and chunks --------------------------------------------------------------------------
 
-struct log_record *log_record_new(size_t len)
+struct log_record *log_record_new(size_t len, uint32_t count)
 {
     struct log_record *r = mem_alloc(sizeof *r + len);
-    atomic_init(&r->refs, 1);
+    atomic_init(&r->refs, count);
+    atomic_init(&r->votes_left, count > 1 ? count : 0);
     r->len = len;
     return r;
 }
@@ -192,7 +203,7 @@ static struct log_record *empty_record(void)
 {
     struct buf b = {0};
     log_put_local(&b, 0);
-    struct log_record *r = log_record_new(b.len);
+    struct log_record *r = log_record_new(b.len, 1);
     memcpy(r->bytes, b.ptr, b.len);
     buf_free(&b);
     return r;
@@ -233,10 +244,47 @@ uint64_t log_safe(const struct log *l)
     return l->is_optional ? l->end_seq : l->safe_seq;
 }
 
+static void add_undecided(struct log *l, struct log_record *r, uint64_t seq)
+{
+    struct undecided *u = mem_alloc(sizeof *u);
+    *u = (struct undecided){.record = r, .seq = seq};
+    if (l->undecided_tail)
+        l->undecided_tail->next = u;
+    else
+        l->undecided = u;
+    l->undecided_tail = u;
+}
+
+static void drop_undecided(struct log *l)
+{
+    struct undecided *u = l->undecided;
+    l->undecided = u->next;
+    if (!l->undecided) l->undecided_tail = NULL;
+    log_record_unref(u->record);
+    mem_free(u);
+}
+
+// Votes for the units over several shards below `seq`, up to the first that is not decided. Returns
+// how far that is.
+static uint64_t vote(struct log *l, uint64_t seq)
+{
+    while (l->undecided && l->undecided->seq < seq) {
+        struct undecided *u = l->undecided;
+        // Release, acquire: who tells that a unit is safe has seen all logs have it.
+        if (!u->has_voted &&
+            atomic_fetch_sub_explicit(&u->record->votes_left, 1, memory_order_acq_rel) == 1)
+            l->hooks->decided(l->owner, u->record);
+        u->has_voted = true;
+        if (atomic_load_explicit(&u->record->votes_left, memory_order_acquire)) return u->seq;
+        drop_undecided(l);
+    }
+    return seq;
+}
+
 static void advance(struct log *l)
 {
-    uint64_t safe = l->policy == LOG_SYNC_ALWAYS ? l->synced_seq : l->written_seq;
-    if (l->lacks_base) return;
+    if (l->lacks_base) return; // nor does it vote: what it lost is nowhere yet
+    uint64_t safe = vote(l, l->policy == LOG_SYNC_ALWAYS ? l->synced_seq : l->written_seq);
     if (l->is_unnamed) safe = MIN(safe, l->named_seq);
     if (safe <= l->safe_seq) return;
     l->safe_seq = safe;
@@ -256,6 +304,11 @@ void log_set_optional(struct log *l, bool is_optional)
     if (l->is_optional == is_optional) return;
     l->is_optional = is_optional;
     if (is_optional) l->hooks->advanced(l->owner);
+}
+
+void log_look_again(struct log *l)
+{
+    advance(l);
 }
 
 void log_is_named(struct log *l)
@@ -394,18 +447,31 @@ static int take_frame(struct log *l)
     l->iov[0] = (struct iovec){.iov_base = l->head_bytes,
                                .iov_len = (size_t)(at - l->head_bytes) + LOG_FRAME_BYTES};
     l->frame_bytes = l->iov[0].iov_len + frame.payload_bytes;
+    l->frame_seq = frame.first_seq;
     l->frame_end_seq = l->written_seq + frame.unit_count;
     return count + 1;
 }
 
+// The chunk is done with, but others may have to hear of its unit.
+static void leave_chunk(struct log *l, struct log_chunk *c, uint64_t seq)
+{
+    if (c->record && atomic_load_explicit(&c->record->votes_left, memory_order_relaxed)) {
+        add_undecided(l, c->record, seq);
+        c->record = NULL;
+    }
+    free_chunk(l, c);
+}
+
 static void drop_frame(struct log *l)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, seq = l->frame_seq;
     while (l->writing) {
         struct log_chunk *c = l->writing;
         l->writing = c->next;
         bytes += chunk_len(c);
-        free_chunk(l, c);
+        uint64_t next_seq = seq + c->unit_count;
+        leave_chunk(l, c, seq);
+        seq = next_seq;
     }
     l->pending_bytes -= bytes;
     stat_set(&l->totals->pending_bytes, l->pending_bytes);
@@ -505,7 +571,7 @@ static void open_next(struct log *l)
     l->seed = c->header.crc;
     l->offset = c->has_header ? LOG_HEADER_BYTES : 0;
     stat_set(&l->totals->file_bytes, l->offset);
-    l->written_seq = l->synced_seq = c->header.first_seq;
+    l->written_seq = l->synced_seq = l->file_seq = c->header.first_seq;
     free_chunk(l, c);
 }
 
@@ -515,12 +581,15 @@ static void skip_to_rotation(struct log *l)
     struct log_chunk *c = l->head;
     while (c && c->kind != CHUNK_ROTATE && c->kind != CHUNK_SLOT) c = c->next;
     if (!c || c->kind == CHUNK_SLOT) return;
+    uint64_t seq = l->writing ? l->frame_end_seq : l->written_seq;
     drop_frame(l);
     while (l->head != c) {
         struct log_chunk *gone = l->head;
+        uint64_t next_seq = seq + gone->unit_count;
         l->head = gone->next;
         l->pending_bytes -= chunk_len(gone);
-        free_chunk(l, gone);
+        leave_chunk(l, gone, seq);
+        seq = next_seq;
     }
     l->is_broken = false;
     l->lacks_base = true;
@@ -577,7 +646,8 @@ bool log_flush_now(struct log *l)
     for (;;) {
         while (write_frame(l)) {
         }
-        if (l->writing || l->is_broken || l->fd < 0) return !l->head && !l->writing;
+        if (l->is_broken) return false; // also with nothing more to write
+        if (l->writing || l->fd < 0) return !l->head && !l->writing;
         if (l->synced_seq != l->written_seq) {
             l->syncing_seq = l->written_seq;
             end_sync(l, fdatasync(l->fd) ? errno : 0);
@@ -616,6 +686,7 @@ void log_free(struct log *l)
         if (c->kind == CHUNK_ROTATE) close(c->fd);
         free_chunk(l, c);
     }
+    while (l->undecided) drop_undecided(l);
     close_file(l);
     buf_free(&l->spare);
     mem_free(l->path);

@@ -12,6 +12,10 @@
 // commit. A unit that is part of a transaction over several shards may not be known yet when its
 // place in the log is: its slot is reserved, and what stands behind it waits until it is filled.
 //
+// A unit over several shards is safe when all their logs have it and everything before it: each log
+// votes when it has come to it, and nothing behind it is safe before all have voted. So recovery can
+// drop what some log lacks, and all behind it, and never drops what somebody was told.
+//
 // A new file (log_rotate) counts for nothing until the manifest names it (log_is_named): until then
 // nothing that was written to it is safe.
 //
@@ -38,11 +42,12 @@ enum log_policy { LOG_SYNC_NO, LOG_SYNC_ALWAYS, LOG_SYNC_EVERYSEC };
 // A unit as it stands in the log, shared by the logs of all shards that it touched.
 struct log_record {
     _Atomic uint32_t refs;
+    _Atomic uint32_t votes_left; // logs in which it is not safe yet; 0 where one log has it all
     size_t len;
     char bytes[];
 };
-// With one reference; the bytes are the caller's to write.
-struct log_record *log_record_new(size_t len);
+// For `count` logs, with a reference for each; the bytes are the caller's to write.
+struct log_record *log_record_new(size_t len, uint32_t count);
 void log_record_unref(struct log_record *r);
 
 struct log_hooks {
@@ -54,6 +59,8 @@ struct log_hooks {
     // begins with this seq, is written (not synced). Not if it had its header before.
     void (*rotated)(void *owner, bool was_broken, uint64_t old_bytes, uint64_t old_end_seq,
                     uint64_t first_seq);
+    // All logs that share the record have it: the others are to be told (log_look_again).
+    void (*decided)(void *owner, struct log_record *record);
     // A write or a sync failed (errno), or (0) works again.
     void (*trouble)(void *owner, int error, const char *doing, const char *path);
 };
@@ -88,6 +95,8 @@ void log_set_optional(struct log *l, bool is_optional);
 // in the file already (and first_seq is right); copied. The log owns fd from now
 // on. path: for messages, copied. Returns the seq of the first unit that goes there.
 uint64_t log_rotate(struct log *l, int fd, const struct log_header *header, const char *path);
+// A record that this log waits for may have been decided.
+void log_look_again(struct log *l);
 // The manifest names the file of the last log_rotate.
 void log_is_named(struct log *l);
 // A snapshot of everything before the last log_rotate is safe on the disk.

@@ -5,7 +5,7 @@
 //   - a log is as its manifest says, and whole unless it is of the last epoch;
 //   - within a run of the server, an epoch begins with the seq at which the one before ended;
 //   - a transaction is the same in every log that has it; a log that should have it and does not
-//     ends before it (recovery completes it there: log_missing).
+//     ends before it (recovery leaves out the transaction and all behind it).
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

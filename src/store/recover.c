@@ -617,7 +617,7 @@ static void judge_base(const struct recovery *r, const struct epochs_sum *sum,
         out->base = RECOVERY_BASE_FINE;
     else if (r->source != RECOVERY_LOGS)
         out->base = RECOVERY_BASE_NEEDED;
-    else if (sum->foreign_bytes > FOREIGN_BYTES_MAX || sum->completed ||
+    else if (sum->foreign_bytes > FOREIGN_BYTES_MAX || sum->dropped ||
              r->manifest.epoch_count >= EPOCHS_MAX)
         out->base = RECOVERY_BASE_WANTED;
 }
@@ -625,11 +625,11 @@ static void judge_base(const struct recovery *r, const struct epochs_sum *sum,
 static void tell_result(const struct recovery_result *out)
 {
     if (out->source == RECOVERY_NOTHING) return;
-    if (out->completed)
+    if (out->dropped)
         log_write(LOG_WARNING,
-                  "%" PRIu64 " parts of transactions over several shards, which a log had lost "
-                  "with its tail, were completed from other logs",
-                  out->completed);
+                  "%" PRIu64 " units were left out: they stand behind, or are, a transaction that "
+                  "the log of another shard lost with its tail; nobody was told that they are safe",
+                  out->dropped);
     log_write(LOG_NOTICE,
               "Loaded %" PRIu64 " keys from '%s' in %.3f s (%" PRIu64 " units replayed, %" PRIu64
               " expired keys left out)",
@@ -658,7 +658,7 @@ bool recovery_result(struct recovery *r, struct recovery_result *out)
     out->keys = key_count(r->engine);
     out->functions = library_count(r->engine);
     out->units = sum.units + r->commands;
-    out->completed = sum.completed;
+    out->dropped = sum.dropped;
     out->cut_bytes = sum.cut_bytes;
     out->next_seq = sum.next_seq;
     out->next_txid = sum.next_txid;

@@ -80,7 +80,7 @@ struct recovery_result {
     uint64_t keys, expired; // keys there are; dropped from an RDB file that stands alone
     uint64_t functions;     // libraries of functions
     uint64_t units;         // replayed: commands, scripts, transactions
-    uint64_t completed;     // parts of transactions that a log lacked and another one had
+    uint64_t dropped;       // units from a transaction on that another log had lost
     uint64_t cut_bytes;     // torn tails
     int64_t took_ms;
 

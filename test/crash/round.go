@@ -229,7 +229,9 @@ func (w *world) load(s *server, control *conn) {
 
 // end kills the server, or, one time in eight, asks it to go.
 func (w *world) end(s *server) {
-	if w.dice.Intn(8) == 0 {
+	// Redis does not stop while it writes its first log.
+	mayStop := !w.toggles || !isRedis(w.program)
+	if w.dice.Intn(8) == 0 && mayStop {
 		atomic.StoreInt32(&w.ending, 1)
 		if err := s.stop(); err != nil {
 			w.violation("%v\n%s", err, s.logEnd(30))

@@ -29,7 +29,7 @@ from powercut import Trace, read_state, write_state
 from runner import test
 
 LANES = 4
-STATES = int(80 * SCALE)
+STATES = int(50 * SCALE)
 SECONDS = 15 * max(1, SCALE)
 SIDE_BY_SIDE = 4
 BEGUN = 0xFFFFFFFF  # the mark for what Lanes.begin writes
@@ -111,8 +111,9 @@ class Life:
 class Cut:
     """One power cut, and the start after it."""
 
-    def __init__(self, life, trace, at, seed, first=None):
+    def __init__(self, life, trace, at, seed, first=None, policy=None):
         self.life, self.trace, self.at = life, trace, at
+        self.policy = policy or life.policy  # that promises
         self.rng = random.Random(seed)
         self.what = f"cut in front of record {at} of {trace.count}, seed {seed!r}"
         self.first = first  # of a cut during recovery: what the one before found
@@ -138,7 +139,7 @@ class Cut:
         everything = self.trace.marks(self.at)
         if self.first is not None:
             return self.first
-        if self.life.policy == "everysec":
+        if self.policy == "everysec":
             since = self.trace.unsafe_since(self.at, lambda path: path.endswith(".log"))
             everything = self.trace.marks(since)
         promised = [set() for _ in self.life.lanes.all]
@@ -218,3 +219,18 @@ def power_cut(t, threads, policy):
         print(f"{len(done)} cuts of {trace.count} records")
     t.check(not failures, f"{len(failures)} of {len(done)} cuts:\n" + "\n\n".join(failures))
     t.check(len(done) >= 20, f"only {len(done)} cuts in time")
+
+
+@test("this test notices what a server that syncs nothing loses", needs=gyre_only, timeout=60)
+def nothing_synced(t):
+    life = Life(t, "no", 2)
+    trace = life.run()
+    noticed = 0
+    for i in range(40):
+        try:
+            Cut(life, trace, t.rng.randrange(trace.count), str(i), policy="always").run()
+        except Failure as failure:
+            noticed += "promised, but not there" in str(failure)
+        if noticed:
+            return
+    raise Failure("40 power cuts lost nothing that was not synced")

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "types/hash.h"
 #include "types/stream.h"
 
@@ -193,6 +194,7 @@ static void serve_ready(struct twin *t, const struct ctx *ctx)
             c.argv = w->argv;
             c.argc = w->argc;
             c.db = w->db;
+            snapshot_touch_keys(&c);
             if (!engine_serve(&c, interest_key(i))) {
                 cr_assert(waiter_unclaim(w));
                 continue;
