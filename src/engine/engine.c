@@ -294,8 +294,8 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
         snapshot_touch_keys(ctx);
     uint64_t dirty = stat_get(&ctx->space->stats.dirty);
     ctx->cmd->handler(ctx);
-    if (effect_is_wanted(ctx) && (ctx->cmd->flags & (CMD_WRITE | CMD_READONLY)))
-        effect_end_command(ctx, dirty);
+    if (effect_is_wanted(ctx) && may_change_keys(ctx->cmd)) effect_end_command(ctx, dirty);
+    ctx->has_said_effect = false;
     if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
         ctx->cmd->conclude(ctx); // one shard is all
     if (UNLIKELY(ctx->session->tracking)) tracking_remember(ctx);

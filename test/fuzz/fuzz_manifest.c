@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     // Memory of its own size, so that reading beyond the end is seen.
     char *copy = mem_alloc(text.len + 1);
-    memcpy(copy, text.ptr, text.len);
+    if (text.len) memcpy(copy, text.ptr, text.len);
     copy = mem_realloc(copy, MAX(text.len, 1u));
     check((struct slice){copy, text.len});
     mem_free(copy);

@@ -218,7 +218,7 @@ static const char *const templates[] = {
     "GET $k",
     "TYPE $a",
     "RANDOMKEY",
-    "DEBUG POPULATE 50 $k",
+    "EVAL \"for i=1,50 do redis.call('set',KEYS[1]..i,i) end\" 1 $k",
     "SWAPDB $D $D",
     "SELECT $D",
     "SELECT $D",
@@ -281,7 +281,7 @@ static void run_random(struct twin *t)
 static void fill(struct twin *t)
 {
     static const char *const lines[] = {
-        "DEBUG POPULATE 200 many",
+        "EVAL \"for i=1,200 do redis.call('set','many:'..i,i) end\" 0",
         "EVAL \"for i=1,700 do redis.call('rpush',KEYS[1],'a value of some length '..i) end\" 1 l0",
         "EVAL \"for i=1,400 do redis.call('sadd',KEYS[1],'m'..i) end\" 1 s0",
         "EVAL \"for i=1,300 do redis.call('hset',KEYS[1],'m'..i,i) end\" 1 h0",
@@ -410,7 +410,7 @@ Test(snapshot, a_database_that_is_flushed_is_kept_until_it_was_walked)
     twin_init(&t, 1, NOW_MS);
     for (int round = 0; round < 2; round++) {
         run(&t, "SELECT 3");
-        run(&t, "DEBUG POPULATE 50");
+        run(&t, "EVAL \"for i=1,50 do redis.call('set','key:'..i,i) end\" 0");
         run(&t, "EVAL \"for i=1,900 do redis.call('sadd',KEYS[1],'m'..i) end\" 1 s");
         cut(&im, &t);
         run(&t, "SWAPDB 3 5");
