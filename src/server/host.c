@@ -325,6 +325,8 @@ static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t erro
     ctx->session->is_closing = true;
     struct server *server = server_of(ctx);
     // Relaxed: is_stopping comes behind it.
+    if (flags & SHUTDOWN_FORCE)
+        atomic_store_explicit(&server->is_forced, true, memory_order_relaxed);
     if (flags & SHUTDOWN_SAVE)
         atomic_store_explicit(&server->is_all_saved, true, memory_order_relaxed);
     if (flags & SHUTDOWN_NOSAVE)

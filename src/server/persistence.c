@@ -533,6 +533,7 @@ static void *background(void *arg)
         run_job(p, kind);
         pthread_mutex_lock(&p->mutex);
         p->running = JOB_NONE;
+        pthread_cond_broadcast(&p->changed);
     }
     pthread_mutex_unlock(&p->mutex);
     return NULL;
@@ -668,15 +669,31 @@ bool persistence_save(struct persistence *p, char *error, size_t error_size)
     bool is_good = save_now(p, &e);
     pthread_mutex_lock(&p->mutex);
     p->running = JOB_NONE;
+    pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->mutex);
     if (!is_good) snprintf(error, error_size, "ERR %s", e.text);
+    return is_good;
+}
+
+bool persistence_snapshot(struct persistence *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    while (p->running != JOB_NONE) pthread_cond_wait(&p->changed, &p->mutex);
+    bool is_good = !p->is_ready; // too early or too late for one: the end will see to it
+    if (p->is_ready) {
+        begin(p, JOB_SNAPSHOT);
+        while (p->running != JOB_NONE) pthread_cond_wait(&p->changed, &p->mutex);
+        is_good = p->info.is_snapshot_ok;
+    }
+    pthread_mutex_unlock(&p->mutex);
     return is_good;
 }
 
 bool persistence_save_at_end(struct persistence *p)
 {
     struct dir_error e;
-    return save_now(p, &e);
+    bool is_saved = p->info.snapshots && all_changes(p) == atomic_load(&p->dirty_at_save);
+    return is_saved || save_now(p, &e);
 }
 
 bool persistence_switch_log(struct persistence *p, struct shard *here, bool is_on)

@@ -84,7 +84,11 @@ void persistence_free(struct persistence *p);
 void persistence_start(struct persistence *p);
 // What is under way is given up, the background thread ends; before the workers are told to stop.
 void persistence_stop(struct persistence *p);
-// After the workers have ended: the last snapshot. False: it failed, and was logged.
+// Makes a snapshot in the background and waits for it, on a thread that runs no shard. False: it
+// failed, and was logged.
+bool persistence_snapshot(struct persistence *p);
+// After the workers have ended: the last snapshot, if anything has changed since the one before.
+// False: it failed, and was logged.
 bool persistence_save_at_end(struct persistence *p);
 
 // Every SHARD_CRON_MS, on worker 0: save points, growth of the log.

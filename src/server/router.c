@@ -61,6 +61,7 @@ struct router {
     struct excess *excess, *excess_tail; // in the order of acceptance
     struct ring_ready signal_ready;
     int signal_fd;
+    _Atomic bool is_asked_to_stop;
     _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
     // A change of addresses that another thread waits for.
     pthread_mutex_t mutex;
@@ -273,9 +274,9 @@ static void on_signal(struct ring_ready *ready, int result)
     while (read(r->signal_fd, &info, sizeof info) == sizeof info) {
         log_write(LOG_WARNING, "Received %s scheduling shutdown...",
                   info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
-        atomic_store(&r->is_stopping, true);
+        atomic_store(&r->is_asked_to_stop, true);
     }
-    if (!atomic_load(&r->is_stopping)) ring_ready_start(r->ring, ready);
+    ring_ready_start(r->ring, ready); // it may have to be asked again
 }
 
 // SIGTERM and SIGINT come through the router; all threads inherit the mask.
@@ -424,10 +425,14 @@ void router_run(struct router *r)
     r->signal_ready.done = on_signal;
     ring_ready_start(r->ring, &r->signal_ready);
     start_accepting(r, 0);
-    while (!atomic_load(&r->is_stopping)) {
-        ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
-        answer_wanted(r);
-    }
+    do {
+        atomic_store(&r->is_asked_to_stop, false);
+        while (!atomic_load(&r->is_asked_to_stop)) {
+            ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
+            answer_wanted(r);
+        }
+    } while (!server_may_stop(r->server));
+    atomic_store(&r->is_stopping, true);
     pthread_mutex_lock(&r->mutex);
     pthread_cond_broadcast(&r->answered); // nobody is answered any more
     pthread_mutex_unlock(&r->mutex);
@@ -440,7 +445,7 @@ void router_run(struct router *r)
 
 void router_stop(struct router *r)
 {
-    atomic_store(&r->is_stopping, true);
+    atomic_store(&r->is_asked_to_stop, true);
     ring_wake(NULL, r->ring);
 }
 

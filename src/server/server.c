@@ -325,6 +325,16 @@ static bool must_save_at_end(struct server *server)
            (server->is_all_saved || server->config->settings->save_count > 0);
 }
 
+bool server_may_stop(struct server *server)
+{
+    if (!must_save_at_end(server) || persistence_snapshot(server->persistence)) return true;
+    if (atomic_load(&server->is_forced)) return true;
+    log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
+                           "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
+    atomic_store(&server->is_all_saved, false);
+    return false;
+}
+
 int server_run(struct config *config)
 {
     int status = 1;

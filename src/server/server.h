@@ -35,6 +35,7 @@ struct server {
     bool is_started;               // all workers have their rings; written between two barriers
     _Atomic bool is_stopping;      // workers leave their loops; set by the router
     _Atomic bool is_all_saved;     // SHUTDOWN SAVE: also without save points
+    _Atomic bool is_forced;        // SHUTDOWN FORCE: also if the data cannot be saved
     _Atomic bool is_nothing_saved; // SHUTDOWN NOSAVE: scripts that have written end, too
     _Atomic uint32_t drained;      // workers that have nothing left to do
     pthread_barrier_t barrier;     // workers and router, at start and stop
@@ -53,6 +54,9 @@ int server_run(struct config *config);
 
 // The data are loaded: says so in the log.
 void server_log_ready(struct server *server);
+// Asked to stop: saves the data if they are to be saved, while everything goes on. False: they could
+// not be saved, which was logged, and the server had better not stop. The router's thread.
+bool server_may_stop(struct server *server);
 // The worker with the fewest connections.
 struct worker *server_least_loaded(struct server *server);
 // Asks the router to stop the server; any thread, and signal handlers' thread.

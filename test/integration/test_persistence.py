@@ -215,6 +215,20 @@ def shutdown(home, conn, how):
     home.server.ended = True
 
 
+@test("a server that cannot save does not stop, unless it is told to go without", threads=THREADS)
+def cannot_save(t, threads):
+    home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+    conn = home.run(threads)
+    conn.cmd("SET", "k", 1)
+    home.path("dump.rdb").mkdir()
+    home.server.send_signal(15)
+    t.wait_for(lambda: b"Errors trying to SHUTDOWN" in home.server.log(), "a refusal to stop")
+    t.equal(conn.cmd("SET", "k", 2), OK)
+    home.path("dump.rdb").rmdir()
+    home.server.stop()
+    t.equal(home.run(threads).cmd("GET", "k"), R("$", b"2"))
+
+
 @test("save points begin a snapshot by themselves", threads=THREADS)
 def save_points(t, threads):
     home = Home(t, save="1 10")

@@ -14,12 +14,12 @@ In the suite a sample by seed. By hand, with a few states for every point:
 """
 
 import concurrent.futures
+import errno
 import os
 import random
 import shutil
 import signal
 import tempfile
-import threading
 import time
 
 from faults import Disk
@@ -74,6 +74,30 @@ class Life:
         self.server.wait_exit()
         return Trace(self.disk.trace_path)
 
+    def run_through_failed_sync(self):
+        """A sync of a log fails; what it was to make safe may be lost, whatever later syncs say."""
+        self._start()
+        with Conn(self.server) as conn:
+            self.lanes.begin(conn)
+        self.disk.mark(BEGUN)
+        self._load(4)
+        after = 2 if self.policy == "always" else 0
+        self.disk.fail("sync", after, errno.EIO, sticky=False, path=".log")
+        began = time.monotonic()
+        while not self.disk.injected() and time.monotonic() - began < 5 * PATIENCE:
+            self._load(1)
+        self._load(6)
+        while self.lanes.all[0].refused and time.monotonic() - began < 10 * PATIENCE:
+            count = len(self.lanes.all[0].refused)
+            time.sleep(0.05)
+            self._load(1)
+            if len(self.lanes.all[0].refused) == count:
+                break
+        self._load(6)
+        self.server.send_signal(signal.SIGKILL)
+        self.server.wait_exit()
+        return Trace(self.disk.trace_path)
+
     def _start(self):
         self.server = self.disk.gyre(**self.options)
         self.conns = [Conn(self.server) for _ in self.lanes.all]
@@ -89,9 +113,10 @@ class Life:
                         conn.write(*command)
                     sent.append((lane, conn, n, len(commands)))
             for lane, conn, n, count in sent:
-                if not lane.note(n, [conn.read() for _ in range(count)]):
+                if lane.note(n, [conn.read() for _ in range(count)]):
+                    self.disk.mark(self.lanes.all.index(lane) << 32 | n)
+                elif not self.disk.injected():
                     raise Failure(f"lane {lane.name}: {n} was refused")
-                self.disk.mark(self.lanes.all.index(lane) << 32 | n)
             if self.policy == "everysec":
                 time.sleep(0.06)
 
@@ -198,8 +223,26 @@ class Cut:
 )
 def power_cut(t, threads, policy):
     life = Life(t, policy, threads)
-    trace = life.run()
-    points = [t.rng.randrange(trace.count + 1) for _ in range(STATES)]
+    cut_everywhere(t, life, life.run(), STATES)
+
+
+@test(
+    "after a sync that failed, too, a power cut takes nothing that was promised",
+    needs=gyre_only,
+    alone=True,
+    timeout=120,
+    threads=(2,),
+    policy=("always", "everysec"),
+)
+def failed_sync(t, threads, policy):
+    life = Life(t, policy, threads)
+    trace = life.run_through_failed_sync()
+    t.check(life.disk.injected(), "no sync has failed")
+    cut_everywhere(t, life, trace, STATES)
+
+
+def cut_everywhere(t, life, trace, count):
+    points = [t.rng.randrange(trace.count + 1) for _ in range(count)]
     points[0] = trace.count
     deadline = time.monotonic() + SECONDS * PATIENCE
     failures, done = [], []
