@@ -91,6 +91,12 @@ uint32_t engine_shard_of(const struct engine *e, struct slice key);
 const struct command *engine_admit(struct engine *e, const struct session *s,
                                    const struct settings *settings, int argc,
                                    const struct slice *argv);
+// Is anything to be refused? One load of a line that hardly ever changes.
+static inline bool engine_has_trouble(const struct engine *e)
+{
+    // Relaxed: found out by this command or the next.
+    return __builtin_expect(atomic_load_explicit(&e->troubles, memory_order_relaxed) != 0, 0);
+}
 #define ENGINE_REFUSAL_BYTES 448
 // Why nothing may be written now, a text in `text`: what was written before is not safe. NULL: it
 // may.

@@ -7,6 +7,8 @@
 // Nothing is copied: arguments point into the receive buffer. What is left over at its end goes to
 // the connection's query buffer, and a big argument is received straight into the blob that will be
 // its value.
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "engine/tracking.h"
@@ -163,6 +165,20 @@ static const char *read_call(struct client *c, const char *p, const char *end, s
     return p + c->parser.pos;
 }
 
+// What was queued when writes were still possible.
+static void check_exec(struct client *c, struct call *call, const struct settings *settings)
+{
+    struct worker *w = c->worker;
+    const struct command *cmd = call->piece.cmd;
+    char text[ENGINE_REFUSAL_BYTES];
+    if (!cmd || cmd->transaction != TRANSACTION_EXEC || !c->session.has_queued_write) return;
+    const char *error = engine_refuses_writes(w->shard.engine, settings, text);
+    if (!error) return;
+    snprintf(w->space->refusal, sizeof w->space->refusal,
+             "-EXECABORT Transaction discarded because of: %s", error);
+    transaction_refuse(c, call, w->space->refusal, w->space->refusal);
+}
+
 // Fills the space's calls; returns the bytes behind the last call of the run.
 static const char *read_run(struct client *c, const char *p, const char *end, struct run *run)
 {
@@ -187,6 +203,7 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
         fanout_route(e, w->shard.id, call);
         transaction_route(c, call);
         if (UNLIKELY(is_busy)) busy_check(c, call);
+        if (UNLIKELY(engine_has_trouble(e))) check_exec(c, call, settings);
         if (UNLIKELY(!may_join(c, run, call))) {
             if (run->is_parser_owned) request_parser_repeat(&c->parser, p); // read again later
             run->is_parser_owned = false;

@@ -159,6 +159,7 @@ static void end_queueing(struct client *c)
 {
     c->session.is_in_multi = c->session.is_multi_dirty = false;
     c->session.multi_count = 0;
+    c->session.has_queued_write = false;
 }
 
 void transaction_end(struct client *c)
@@ -300,6 +301,7 @@ static void apply_queued(struct client *c, struct call *call)
     } else if (call->piece.say) {
         if (!c->session.is_multi_dirty) add_call(c, call);
         c->session.multi_count++;
+        c->session.has_queued_write |= call->piece.cmd && (call->piece.cmd->flags & CMD_WRITE);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "engine/effect.h"
+#include "engine/engine.h"
 #include "engine/host.h"
 #include "server/blocked.h"
 #include "server/client_ids.h"
@@ -29,6 +30,7 @@ struct server;
 struct run_space {
     struct call calls[RUN_CALLS];
     struct slice args[RUN_ARGS];
+    char refusal[ENGINE_REFUSAL_BYTES + 64]; // what an EXEC is answered while writes are refused
     struct reply unread;
 };
 

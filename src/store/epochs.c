@@ -17,10 +17,10 @@
 struct epoch {
     const struct manifest_epoch *entry; // in the manifest, which is the caller's in the end
     uint32_t log_count;
-    struct log_file *logs;      // by shard; owned
-    uint64_t *last_txids;       // by shard, of what counts; owned
-    uint64_t *limits;           // by shard: units from this seq on do not count; owned
-    struct log_missing *found;  // by log in which it was found; owned
+    struct log_file *logs;     // by shard; owned
+    uint64_t *last_txids;      // by shard, of what counts; owned
+    uint64_t *limits;          // by shard: units from this seq on do not count; owned
+    struct log_missing *found; // by log in which it was found; owned
     bool is_last;
 };
 
@@ -258,8 +258,8 @@ struct stream {
     uint32_t shard; // whose log this is
     struct log_cursor cursor;
     bool is_over;
-    struct slice left;           // effects of the unit at hand that have not been read
-    uint64_t txid;               // of the unit at hand; 0: it is a local one
+    struct slice left; // effects of the unit at hand that have not been read
+    uint64_t txid;     // of the unit at hand; 0: it is a local one
     struct replay_origin origin;
     uint64_t told; // bytes that are counted as replayed
 };

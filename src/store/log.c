@@ -92,7 +92,7 @@ struct log {
     bool owes_mark; // a frame is to say how much is synced, if none comes anyway
 
     uint64_t written_seq, synced_seq, safe_seq, named_seq;
-    uint64_t file_seq; // of the first unit in the present file
+    uint64_t file_seq;                            // of the first unit in the present file
     struct undecided *undecided, *undecided_tail; // written
     enum log_policy policy;
     int64_t now_ms;

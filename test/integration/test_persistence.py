@@ -229,6 +229,23 @@ def cannot_save(t, threads):
     t.equal(home.run(threads).cmd("GET", "k"), R("$", b"2"))
 
 
+@test("what was queued before writes were refused is refused with EXEC", threads=THREADS)
+def queued_before(t, threads):
+    home = Home(t, save="3600 1000000")
+    conn, other = home.run(threads), t.connect(home.server)
+    t.equal([conn.cmd("MULTI"), conn.cmd("SET", "k", 1)], [OK, R("+", b"QUEUED")])
+    home.path("dump.rdb").mkdir()
+    other.cmd("BGSAVE")
+    t.wait_for(lambda: field(other, "rdb_last_bgsave_status") == "err", "a failure")
+    reply = conn.cmd("EXEC").value
+    t.check(reply.startswith(b"EXECABORT Transaction discarded because of: MISCONF Redis is"), reply)
+    t.equal([conn.cmd("MULTI"), conn.cmd("GET", "k")], [OK, R("+", b"QUEUED")])
+    t.equal(conn.cmd("EXEC").value, [R("$", None)])
+    home.path("dump.rdb").rmdir()
+    snapshot(t, other)
+    t.equal(conn.cmd("SET", "k", 1), OK)
+
+
 @test("save points begin a snapshot by themselves", threads=THREADS)
 def save_points(t, threads):
     home = Home(t, save="1 10")

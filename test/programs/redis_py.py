@@ -106,9 +106,9 @@ def transactions():
         pipe.multi()
         pipe.set("t:a", "never")
         raises(WatchError, pipe.execute)
-        r.set("t:gone", 1, px=20)
+        r.set("t:gone", 1, px=500)  # long enough that WATCH finds it alive
         pipe.watch("t:gone")
-        time.sleep(0.03)  # nobody looks: EXEC itself must see that it has expired
+        time.sleep(0.55)  # nobody looks: EXEC itself must see that it has expired
         pipe.multi()
         pipe.set("t:a", "never")
         raises(WatchError, pipe.execute)

@@ -50,15 +50,15 @@ static void fill(struct twin *t)
 {
     static const char *const lines[] = {
         "EVAL \"for i=1,300 do redis.call('set','k'..i,i,'PX',99999) end\" 0",
-        "EVAL \"for i=1,2500 do redis.call('hset','h',i,string.rep('x',90)..i) end\" 0",
-        "EVAL \"for i=1,2500 do redis.call('sadd','s',string.rep('y',90)..i) end\" 0",
-        "EVAL \"for i=1,2500 do redis.call('zadd','z',i%7,string.rep('z',90)..i) end\" 0",
-        "EVAL \"for i=1,2500 do redis.call('rpush','l',string.rep('w',90)..i) end\" 0",
+        "EVAL \"for i=1,1500 do redis.call('hset','h',i,string.rep('x',90)..i) end\" 0",
+        "EVAL \"for i=1,1500 do redis.call('sadd','s',string.rep('y',90)..i) end\" 0",
+        "EVAL \"for i=1,1500 do redis.call('zadd','z',i%7,string.rep('z',90)..i) end\" 0",
+        "EVAL \"for i=1,1500 do redis.call('rpush','l',string.rep('w',90)..i) end\" 0",
         "EVAL \"for i=1,300 do redis.call('xadd','x','*','f',i) end\" 0",
         "SET big <rep:b:300000>",
         "SELECT 2",
         "MSET a 1 b 2 c 3",
-        "EVAL \"for i=1,3000 do redis.call('zadd','z2',i%7,string.rep('z',90)..i) end\" 0",
+        "EVAL \"for i=1,1500 do redis.call('zadd','z2',i%7,string.rep('z',90)..i) end\" 0",
         "SELECT 0",
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) run(t, lines[i]);
@@ -173,10 +173,8 @@ static void check_file(struct scene *s, const struct twin *want)
     int functions = 0;
     cr_assert(s->is_good, "%s", s->error.text);
     twin_init(&loaded, want->shards, NOW_MS);
-    struct rdb_load_options o = {.settings = loaded.settings,
-                                 .now_ms = NOW_MS,
-                                 .function = on_function,
-                                 .arg = &functions};
+    struct rdb_load_options o = {
+        .settings = loaded.settings, .now_ms = NOW_MS, .function = on_function, .arg = &functions};
     cr_assert(rdb_file_map(&file, path, NULL, error), "%s", error);
     cr_assert_eq(s->bytes, file.len);
     for (uint32_t i = 0; i < want->shards; i++)
@@ -197,10 +195,21 @@ static void check_file(struct scene *s, const struct twin *want)
 static void write_and_read_back(uint32_t shards, bool is_compressed, uint32_t budget)
 {
     static const char *const changes[] = {
-        "DEL k1 k2 k3 k4",   "SET k5 new",       "SREM s nothing", "HDEL h 1 2 3 4",
-        "RPUSH l at-the-end", "SWAPDB 0 2",       "ZADD z2 5 new",  "FLUSHDB",
-        "SET k1 again",      "MSET a 4 b 5 d 6", "SELECT 2",       "ZPOPMIN z2 10",
-        "SELECT 0",          "FLUSHALL",         NULL,
+        "DEL k1 k2 k3 k4",
+        "SET k5 new",
+        "SREM s nothing",
+        "HDEL h 1 2 3 4",
+        "RPUSH l at-the-end",
+        "SWAPDB 0 2",
+        "ZADD z2 5 new",
+        "FLUSHDB",
+        "SET k1 again",
+        "MSET a 4 b 5 d 6",
+        "SELECT 2",
+        "ZPOPMIN z2 10",
+        "SELECT 0",
+        "FLUSHALL",
+        NULL,
     };
     struct scene s;
     struct twin before; // the same as it was at the cut
@@ -241,6 +250,21 @@ Test(image, an_empty_database_is_a_file_too)
     close_scene(&s);
 }
 
+Test(image, a_big_value_says_in_which_database_it_is)
+{
+    struct scene s;
+    open_scene(&s, 1);
+    run(&s.twin, "SELECT 5");
+    run(&s.twin, "EVAL \"for i=1,1500 do redis.call('hset','h',i,string.rep('x',90)..i) end\" 0");
+    new_image(&s, false);
+    start_writer(&s);
+    cut(&s);
+    work(&s, 1, NULL);
+    finish(&s);
+    check_file(&s, &s.twin);
+    close_scene(&s);
+}
+
 // Nothing is taken yet, so what is saved piles up to a bound.
 Test(image, what_waits_for_the_writer_is_bounded)
 {
@@ -260,7 +284,7 @@ Test(image, what_waits_for_the_writer_is_bounded)
     cr_assert_eq(state, IMAGE_FULL);
     uint64_t done = image_progress(s.image).keys_done;
     cr_assert(done >= 20 && done < 30, "%d", (int)done); // and what shared a bucket
-    for (int i = 0; i < 30; i++) { // whoever writes does not wait
+    for (int i = 0; i < 30; i++) {                       // whoever writes does not wait
         char set[32];
         snprintf(set, sizeof set, "SET k%d new", i + 1);
         run(&s.twin, set);
@@ -310,6 +334,13 @@ Test(image, after_it_was_canceled_there_is_no_file)
     while (image_progress(s.image).keys_done < 150) work_once(&s, 1);
     start_writer(&s);
     image_cancel(s.image);
+    cr_assert(pthread_join(s.writer, NULL) == 0);
+    s.is_joined = true;
+    work_once(&s, 1); // now the shards know
+    uint64_t done = image_progress(s.image).keys_done;
+    run(&s.twin, "MSET k1 1 k2 2 k3 3 k4 4 k5 5 k6 6 k7 7 k8 8");
+    for (int i = 0; i < 20; i++) work_once(&s, 1);
+    cr_assert_eq(image_progress(s.image).keys_done, done, "in vain");
     check_failure(&s, "it was given up");
 }
 

@@ -641,15 +641,17 @@ Test(log, a_header_that_could_not_be_written_is_written_later)
     finish(&b);
 }
 
-// A sync of /dev/null fails.
+// A sync of /dev/null fails; there goes what is to be written just now.
 static void break_sync(struct bench *b, int fd)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    cr_assert(dup2(null, fd) == fd);
+    int real = dup(fd), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    cr_assert(real >= 0 && dup2(null, fd) == fd);
     close(null);
     flush(b, LOG_SYNC_ALWAYS);
     settle(b);
     cr_assert(b->troubles == 1 && b->error == EINVAL && strcmp(b->doing, "fsync") == 0);
+    cr_assert(dup2(real, fd) == fd); // from here on a sync would succeed
+    close(real);
 }
 
 Test(log, after_a_sync_that_failed_only_a_new_file_on_a_durable_snapshot_helps)
@@ -662,6 +664,7 @@ Test(log, after_a_sync_that_failed_only_a_new_file_on_a_durable_snapshot_helps)
     b.now_ms += 10000;
     flush(&b, LOG_SYNC_ALWAYS); // no second try
     cr_assert(log_is_idle(b.log));
+    expect_frames(&b, 0, "100+0<100");
     cr_assert_eq(log_next_ms(b.log), INT64_MAX);
     cr_assert_not(log_flush_now(b.log));
     rotate(&b);
@@ -682,6 +685,38 @@ Test(log, after_a_sync_that_failed_only_a_new_file_on_a_durable_snapshot_helps)
     finish(&b);
 }
 
+Test(log, what_a_broken_log_lost_is_safe_in_others_once_the_snapshot_is_durable)
+{
+    struct bench b[2];
+    struct log_record *written = transaction(1, 2), *waiting = transaction(2, 2);
+    int fd = begin(&b[0], LOG_SYNC_ALWAYS);
+    begin(&b[1], LOG_SYNC_NO);
+    log_append_record(b[0].log, written);
+    break_sync(&b[0], fd);
+    log_append_record(b[0].log, waiting);
+    log_append_record(b[1].log, written);
+    log_append_record(b[1].log, waiting);
+    rotate(&b[0]);
+    log_is_named(b[0].log);
+    for (int i = 0; i < 2; i++) {
+        flush(&b[0], LOG_SYNC_ALWAYS);
+        flush(&b[1], LOG_SYNC_NO);
+        settle(&b[0]);
+        log_look_again(b[1].log);
+    }
+    cr_assert(b[0].rotations == 2 && !b[0].decided && !b[1].decided);
+    cr_assert_eq(log_safe(b[1].log), FIRST);
+    log_base_is_durable(b[0].log);
+    cr_assert_eq(b[0].decided, written);
+    log_look_again(b[1].log); // only now it comes to the second one
+    cr_assert_eq(b[1].decided, waiting);
+    cr_assert_eq(b[1].safe, FIRST + 2);
+    log_look_again(b[0].log);
+    cr_assert_eq(b[0].safe, FIRST + 2);
+    finish(&b[0]);
+    finish(&b[1]);
+}
+
 // --- the stop ------------------------------------------------------------------------------------
 
 Test(log, flush_now_writes_all_and_says_that_it_is_synced)
@@ -698,6 +733,11 @@ Test(log, flush_now_writes_all_and_says_that_it_is_synced)
     expect_frames(&b, 0, "100+0<100 100+1<100");
     expect_frames(&b, 1, "101+2<101 103+0<103");
     cr_assert_eq(stat_get(&b.totals.sync_count), 2);
+    finish(&b);
+    begin(&b, LOG_SYNC_ALWAYS);
+    append(&b, "a");
+    cr_assert(log_flush_now(b.log));
+    expect_frames(&b, 0, "100+0<100 100+1<100 101+0<101");
     finish(&b);
 }
 
@@ -720,6 +760,6 @@ Test(log, flush_now_tells_what_it_could_not_do)
     append(&b, "b");
     b.troubles = 0;
     break_sync(&b, fd);
-    cr_assert_not(log_flush_now(b.log));
+    cr_assert_not(log_flush_now(b.log), "nobody knows whether b is on the disk");
     finish(&b);
 }
