@@ -54,8 +54,8 @@ int server_run(struct config *config);
 
 // The data are loaded: says so in the log.
 void server_log_ready(struct server *server);
-// Asked to stop: saves the data if they are to be saved, while everything goes on. False: they could
-// not be saved, which was logged, and the server had better not stop. The router's thread.
+// Asked to stop: saves the data if they are to be saved, while everything goes on. False: they
+// could not be saved, which was logged, and the server had better not stop. The router's thread.
 bool server_may_stop(struct server *server);
 // The worker with the fewest connections.
 struct worker *server_least_loaded(struct server *server);

@@ -34,7 +34,7 @@ bool epochs_replay(struct epochs *ep, struct crew_member *m);
 
 struct epochs_sum {
     uint64_t next_seq, next_txid;
-    uint64_t units;     // replayed
+    uint64_t units;   // replayed
     uint64_t dropped; // units from a transaction on that some log lacks
     uint64_t cut_bytes;
     uint64_t foreign_bytes; // of logs that were not written by as many shards as there are now

@@ -12,9 +12,9 @@
 // commit. A unit that is part of a transaction over several shards may not be known yet when its
 // place in the log is: its slot is reserved, and what stands behind it waits until it is filled.
 //
-// A unit over several shards is safe when all their logs have it and everything before it: each log
-// votes when it has come to it, and nothing behind it is safe before all have voted. So recovery can
-// drop what some log lacks, and all behind it, and never drops what somebody was told.
+// A unit over several shards is safe when all their logs have it and everything before it: each
+// log votes when it has come to it, and nothing behind it is safe before all have voted. So
+// recovery can drop what some log lacks, and all behind it, and never drops what somebody was told.
 //
 // A new file (log_rotate) counts for nothing until the manifest names it (log_is_named): until then
 // nothing that was written to it is safe.
@@ -75,7 +75,7 @@ struct log_totals {         // published for INFO
 // Writes go to nowhere until log_rotate names a file. `totals` stays the caller's.
 struct log *log_new(struct ring *ring, const struct log_hooks *hooks, void *owner,
                     struct log_totals *totals, uint64_t first_seq);
-// Writes and syncs what can be, without waiting for slots, and closes the file. What is under way
+// Closes the file and drops what was not written: log_flush_now comes before. What is under way
 // must have ended (log_is_idle).
 void log_free(struct log *l);
 
