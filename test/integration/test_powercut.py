@@ -29,7 +29,7 @@ from powercut import Trace, read_state, write_state
 from runner import test
 
 LANES = 4
-STATES = int(50 * SCALE)
+STATES = max(15, int(50 * SCALE))
 SECONDS = 15 * max(1, SCALE)
 SIDE_BY_SIDE = 4
 BEGUN = 0xFFFFFFFF  # the mark for what Lanes.begin writes
@@ -261,7 +261,7 @@ def cut_everywhere(t, life, trace, count):
     if os.environ.get("GYRE_TEST_VERBOSE"):
         print(f"{len(done)} cuts of {trace.count} records")
     t.check(not failures, f"{len(failures)} of {len(done)} cuts:\n" + "\n\n".join(failures))
-    t.check(len(done) >= 20, f"only {len(done)} cuts in time")
+    t.check(len(done) >= 5, f"only {len(done)} cuts in time")
 
 
 @test("this test notices what a server that syncs nothing loses", needs=gyre_only, timeout=60)
