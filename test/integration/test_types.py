@@ -7,6 +7,7 @@ by small steps.
 """
 
 import hashlib
+import time
 
 from harness import OK, SCALE, STANDIN, Failure, check, info
 from runner import test
@@ -291,13 +292,17 @@ def stream_usage(t):
     said = conn.cmd("MEMORY", "USAGE", "x", "SAMPLES", "0").value
     near(said, plain - empty, "5,000 entries")
     conn.cmd("XGROUP", "CREATE", "x", "g", "0")
-    # Buffers that replies have once needed are kept: so replies as long come before.
-    for _ in range(20):
-        conn.cmd("XRANGE", "x", "-", "+", "COUNT", 200)
+    # Buffers that replies have once needed are kept, and after a second 1 MiB of them: so as many replies come before.
+    conn.cmd("COPY", "x", "y")
+    conn.cmd("XGROUP", "CREATE", "y", "g", "0")
+    for i in range(100):
+        conn.cmd("XREADGROUP", "GROUP", "g", "c", "COUNT", 200, "STREAMS", "y", "0" if i else ">")
+    time.sleep(2)
     plain = settled_memory(t, conn)
     for i in range(20):
         conn.cmd("XREADGROUP", "GROUP", "g", f"consumer {i}", "COUNT", 200, "STREAMS", "x", ">")
     pending = conn.cmd("MEMORY", "USAGE", "x", "SAMPLES", "0").value - said
+    time.sleep(2)
     near(pending, settled_memory(t, conn) - plain, "4,000 entries pending")
 
 
