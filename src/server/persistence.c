@@ -45,19 +45,34 @@ static void drop_functions(struct persistence *p)
     p->functions = NULL;
 }
 
+// The settings, for a thread that runs no shard: they stay while they are locked.
+static const struct settings *lock_settings(struct persistence *p)
+{
+    pthread_mutex_lock(&p->server->mutex);
+    return p->server->config->settings;
+}
+
+static void unlock_settings(struct persistence *p)
+{
+    pthread_mutex_unlock(&p->server->mutex);
+}
+
+// name: NULL: dbfilename.
 static struct image *new_image(struct persistence *p, const char *dir, const char *name,
                                bool is_base)
 {
-    const struct settings *s = atomic_load(&p->server->engine->settings);
+    const struct settings *s = lock_settings(p);
     struct image_options o = {.dir = dir,
-                              .name = name,
+                              .name = name ? name : s->dbfilename,
                               .is_base = is_base,
                               .has_checksum = s->rdbchecksum,
                               .entries = rdb_file_options_of(s, clock_unix_ms()),
                               .shard_count = p->server->worker_count,
                               .preamble = put_functions,
                               .arg = p};
-    return image_new(&o);
+    struct image *image = image_new(&o);
+    unlock_settings(p);
+    return image;
 }
 
 struct writing {
@@ -84,7 +99,7 @@ bool persistence_write_image(struct persistence *p, const char *dir, const char 
     int failed = pthread_create(&thread, NULL, write_image_main, &w);
     if (failed) {
         image_free(w.image);
-        return dir_fail_errno(e, failed, "start a thread to write", name);
+        return dir_fail_errno(e, failed, "start a thread to write", name ? name : "the snapshot");
     }
     take_functions(p);
     for (uint32_t i = 0; i < engine->shard_count; i++) image_cut(w.image, engine->spaces[i]);
@@ -335,9 +350,8 @@ static void end_image(struct persistence *p)
 
 static bool snapshot(struct persistence *p, struct dir_error *e)
 {
-    const struct settings *s = atomic_load(&p->server->engine->settings);
     uint64_t bytes;
-    set_image(p, new_image(p, ".", s->dbfilename, false));
+    set_image(p, new_image(p, ".", NULL, false));
     ask_for_cut(p);
     bool is_good = image_write(p->image, &bytes, e);
     end_image(p);
@@ -406,6 +420,12 @@ static void turn_off(struct shard *s, void *arg)
     log_set_optional(s->log, true);
 }
 
+static void note_redis(struct persistence *p)
+{
+    recovery_note_redis(&p->manifest, lock_settings(p));
+    unlock_settings(p);
+}
+
 // The manifest that the base alone makes: all before the cut is in it.
 static void replace_by_base(struct persistence *p, const char *base, uint64_t bytes)
 {
@@ -428,7 +448,7 @@ static bool rewrite(struct persistence *p, struct dir_error *e)
     bool is_whole = wait_for_rotations(p);
     if (p->is_first) {
         manifest_clear(&p->manifest); // of a log that was turned off
-        recovery_note_redis(&p->manifest, atomic_load(&p->server->engine->settings));
+        note_redis(p);
     } else if (is_whole) {
         add_epoch(p);
         is_named = write_manifest(p);
@@ -464,7 +484,7 @@ static bool write_base_only(struct persistence *p, struct dir_error *e)
     end_image(p);
     if (!is_good) return false;
     manifest_clear(&p->manifest);
-    recovery_note_redis(&p->manifest, atomic_load(&p->server->engine->settings));
+    note_redis(p);
     replace_by_base(p, base, bytes);
     if (!manifest_write(&p->manifest, p->dir, e)) return false;
     remove_rubbish(p);
@@ -502,7 +522,8 @@ static void run_job(struct persistence *p, enum job_kind kind)
     struct dir_error e = {0};
     int64_t began_s = clock_unix_ms() / 1000;
     const char *what = kind == JOB_SNAPSHOT ? "Background saving" : "Background AOF rewrite";
-    bool is_logged = atomic_load(&p->server->engine->settings)->appendonly;
+    bool is_logged = lock_settings(p)->appendonly;
+    unlock_settings(p);
     p->is_rewrite = kind == JOB_REWRITE && is_logged;
     bool is_good = kind == JOB_SNAPSHOT ? snapshot(p, &e)
                    : is_logged          ? rewrite(p, &e)
@@ -638,11 +659,10 @@ void persistence_cron(struct persistence *p, int64_t now_ms)
 
 static bool save_now(struct persistence *p, struct dir_error *e)
 {
-    const struct settings *s = atomic_load(&p->server->engine->settings);
     int64_t began_s = clock_unix_ms() / 1000;
     uint64_t bytes;
     atomic_store(&p->dirty_at_cut, all_changes(p));
-    bool is_good = persistence_write_image(p, ".", s->dbfilename, false, &bytes, e);
+    bool is_good = persistence_write_image(p, ".", NULL, false, &bytes, e);
     if (is_good)
         log_write(LOG_NOTICE, "DB saved on disk");
     else
@@ -737,7 +757,8 @@ void persistence_tell(struct persistence *p, struct persistence_info *out)
     loading_info(p, out);
     pthread_mutex_unlock(&p->mutex);
     out->changes = all_changes(p) - atomic_load(&p->dirty_at_save);
-    out->is_log_on = atomic_load(&p->server->engine->settings)->appendonly;
+    out->is_log_on = lock_settings(p)->appendonly;
+    unlock_settings(p);
     // Turned on, but nothing is logged before the rewrite that persistence_cron will begin.
     if (out->is_log_on && !atomic_load(&p->is_log_on) && !out->is_rewriting)
         out->is_rewrite_scheduled = true;

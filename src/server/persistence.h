@@ -110,6 +110,7 @@ bool persistence_switch_log(struct persistence *p, struct shard *here, bool is_o
 // --- for loading.c -------------------------------------------------------------------------------
 
 // An image of everything by one thread while nobody touches a keyspace: SAVE, the end, the start.
+// name: NULL: dbfilename.
 bool persistence_write_image(struct persistence *p, const char *dir, const char *name, bool is_base,
                              uint64_t *bytes, struct dir_error *e);
 // Makes the files of a new epoch of logs, p->files, still without headers.

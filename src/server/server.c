@@ -321,8 +321,10 @@ void server_log_ready(struct server *server)
 
 static bool must_save_at_end(struct server *server)
 {
-    return !server->is_nothing_saved &&
-           (server->is_all_saved || server->config->settings->save_count > 0);
+    pthread_mutex_lock(&server->mutex);
+    bool has_points = server->config->settings->save_count > 0;
+    pthread_mutex_unlock(&server->mutex);
+    return !server->is_nothing_saved && (server->is_all_saved || has_points);
 }
 
 bool server_may_stop(struct server *server)
