@@ -4,6 +4,7 @@
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 from differential import dump_state, values_differ
@@ -66,6 +67,7 @@ def fill(conn, mark):
     for command, reply in zip(commands, conn.pipeline(commands)):
         if reply.is_error():
             raise Failure(f"{command}: {reply}")
+    time.sleep(0.005)  # whatever reads the data after this, the short-lived key is over
 
 
 def rewrite(t, conn):

@@ -2,6 +2,7 @@
 #include "script/shebang.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 static const char *script_error(const char *text, uint32_t *flags)
 {
