@@ -14,6 +14,7 @@
 #include "server/invalidate.h"
 #include "server/persistence.h"
 #include "server/server.h"
+#include "shard/perform.h"
 
 static struct server *server_of(const struct ctx *ctx)
 {
@@ -121,7 +122,7 @@ static void run_part(struct shard *s, void *arg)
 static uint64_t execute_part(struct ctx *ctx, uint32_t shard)
 {
     struct part_errand e = {.ctx = ctx, .shard = shard};
-    shard_run_at(&worker_here(ctx)->shard, run_part, &e);
+    perform_at(&worker_here(ctx)->shard, run_part, &e);
     return e.ticks;
 }
 

@@ -69,6 +69,13 @@ static bool may_overtake_messages(const struct client *c, const struct call *cal
     return is_behind_script && ((cmd->flags & CMD_MAY_REPLICATE) || call->is_exec);
 }
 
+// Calls that stop all shards do so once for a whole run of them (shard/perform.h).
+static bool meets_with_others(const struct client *c, const struct call *call)
+{
+    return call->route == ROUTE_MEETING && !call->is_quiet && !call->is_subscribing &&
+           !call->is_exec && !call->may_block && !may_meet_waiters(c, call);
+}
+
 // May this call join the run? If not, the run ends before it.
 static bool may_join(struct client *c, struct run *run, const struct call *call)
 {
@@ -76,6 +83,8 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
         c->is_paused = run->must_wait = run->count == 0;
         return false;
     }
+    const struct call *first = &c->worker->space->calls[0];
+    if (run->count && first->route == ROUTE_MEETING) return meets_with_others(c, call);
     bool waits =
         call->is_quiet || UNLIKELY(may_meet_waiters(c, call)) || may_overtake_messages(c, call);
     bool is_alone = waits || call->may_block || call->is_exec;
@@ -94,10 +103,11 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
 static bool is_last(const struct client *c, const struct run *run, const struct call *call)
 {
     const struct command *cmd = call->piece.cmd;
+    bool is_alone = call->route == ROUTE_MEETING || may_overtake_messages(c, call);
     return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec ||
-           call->route == ROUTE_MEETING || run->count == RUN_CALLS || !cmd ||
+           (is_alone && !meets_with_others(c, call)) || run->count == RUN_CALLS || !cmd ||
            (cmd->flags & CMD_ADMIN) || // these two may close this very connection
-           may_meet_waiters(c, call) || may_overtake_messages(c, call) ||
+           may_meet_waiters(c, call) ||
            (c->session.tracking & (TRACKING_CACHING | TRACKING_CACHING_EXEC)) ||
            (c->session.subscriptions && c->session.resp == 2) ||
            c->session.reply_mode == REPLY_SKIP;

@@ -18,12 +18,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct shard;
 
 struct inbox_item {
     struct inbox_item *next;                                   // in an inbox or a backlog
     void (*run)(struct shard *shard, struct inbox_item *item); // on the receiving shard's thread
+};
+
+// Items in order, owned by one thread.
+struct inbox_queue {
+    struct inbox_item *first, *last;
 };
 
 struct mail {
@@ -50,6 +56,35 @@ void inbox_unlock(struct inbox *in);
 void inbox_push(struct inbox *in, struct inbox_item *item);
 // Takes all items out, in order; locked.
 struct inbox_item *inbox_detach(struct inbox *in);
+
+// Appends a list (NULL: none).
+static inline void inbox_queue_append(struct inbox_queue *q, struct inbox_item *list)
+{
+    if (!list) return;
+    if (q->last)
+        q->last->next = list;
+    else
+        q->first = list;
+    while (list->next) list = list->next;
+    q->last = list;
+}
+
+// Takes the first one out; there is one.
+static inline struct inbox_item *inbox_queue_pop(struct inbox_queue *q)
+{
+    struct inbox_item *item = q->first;
+    q->first = item->next;
+    if (!q->first) q->last = NULL;
+    return item;
+}
+
+// Takes all out.
+static inline struct inbox_item *inbox_queue_take(struct inbox_queue *q)
+{
+    struct inbox_item *all = q->first;
+    q->first = q->last = NULL;
+    return all;
+}
 
 // Any thread, no lock.
 void inbox_post(struct inbox *in, struct mail *mail);

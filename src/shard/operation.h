@@ -107,7 +107,9 @@ struct operation {
     int64_t now_ms;
     // A meeting that is none of a connection's commands (serve.c): runs in place of the requests.
     void (*meet)(struct shard *shard, struct ctx *ctx, struct operation *op);
-    struct mail summons; // to the runner, when all have arrived
+    struct operation *with; // the next of those that meet together with this one; home's, then the
+                            // runner's
+    struct mail summons;    // to the runner, when all have arrived
     // What it writes on several shards is one unit for the log (logging.h).
     uint64_t txid;       // a meeting's
     struct log_tx **txs; // an array: a batch's, in the order of the requests

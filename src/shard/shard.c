@@ -1,28 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/shard.h"
 
-#include <semaphore.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mem.h"
-#include "engine/interest.h"
 #include "engine/settings.h"
-#include "engine/tracking.h"
 #include "shard/execute.h"
 #include "shard/logging.h"
-#include "shard/message.h"
+#include "shard/perform.h"
 #include "shard/serve.h"
 #include "store/image.h"
 
-#define CRON_BUDGET   2000 // expiries and frees a tick: a few hundred microseconds
-#define SPIN_MAX_US   40
-#define SPIN_START_US 8
+#define CRON_BUDGET    2000 // expiries and frees a tick: a few hundred microseconds
+#define SPIN_MAX_US    40
+#define SPIN_START_US  8
+#define TRAVELLING_MAX 64 // requests that meet at once: others wait meanwhile
 
 // --- life ----------------------------------------------------------------------------------------
-
-static void deliver_resume(struct shard *s, struct mail *mail);
 
 void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
                 const struct shard_hooks *hooks, void *owner)
@@ -36,7 +32,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->ring = ring;
     s->hooks = hooks;
     s->owner = owner;
-    s->resume.deliver = deliver_resume;
+    s->resume.deliver = perform_resumption;
     s->spin_us = SPIN_START_US;
     s->is_now_stale = true;
     s->next_timer_ms = INT64_MAX;
@@ -46,7 +42,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
 
 void shard_destroy(struct shard *s)
 {
-    ASSERT(!s->backlog && !s->parked && !s->in_flight);
+    ASSERT(!s->backlog.first && !s->parked && !s->in_flight);
     operation_pool_free(&s->pool);
     inbox_destroy(&s->inbox);
 }
@@ -87,27 +83,6 @@ static void deliver_list(struct shard *s, struct mail *list)
     }
 }
 
-static void deliver_mail(struct shard *s)
-{
-    deliver_list(s, inbox_take_mail(&s->inbox));
-    while (s->local_mail) {
-        struct mail *mail = s->local_mail;
-        s->local_mail = s->local_mail_tail = NULL;
-        deliver_list(s, mail);
-    }
-}
-
-static struct ctx operation_ctx(struct shard *s, struct part *part)
-{
-    struct operation *op = part->op;
-    struct ctx ctx = shard_ctx(s);
-    ctx.session = op->session;
-    ctx.db = op->db;
-    ctx.flags = op->ctx_flags | CTX_NOTE_LATER; // at home, in the order of the connection
-    ctx.reply = &part->reply;
-    return ctx;
-}
-
 static void deliver_finished(struct shard *s, struct mail *mail)
 {
     struct operation *op = CONTAINER_OF(mail, struct operation, finished);
@@ -120,206 +95,6 @@ static void deliver_finished(struct shard *s, struct mail *mail)
     op->done(op);
 }
 
-// A transaction, all of it on this shard or none watched: its part runs unless a watched key has
-// changed.
-static bool may_run_exec(struct operation *op, struct ctx *ctx)
-{
-    if (LIKELY(!op->watch)) return true;
-    op->is_refused = !watch_is_intact(op->watch, ctx);
-    for (uint32_t i = 0; i < ctx->space_count; i++)
-        if (ctx->spaces[i]) watch_drop(op->watch, ctx->spaces[i]);
-    return !op->is_refused;
-}
-
-static void finish_part(struct shard *s, struct held *held)
-{
-    struct operation *op = CONTAINER_OF(held, struct part, held)->op;
-    // Release: the replies are written before the home shard counts this part as finished. Acquire:
-    // the last one passes the others' on.
-    if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
-        shard_post(s, s->group->shards[op->home], &op->finished);
-}
-
-static void run_batch_part(struct shard *s, struct inbox_item *item)
-{
-    struct part *part = CONTAINER_OF(item, struct part, item);
-    struct operation *op = part->op;
-    struct ctx ctx = operation_ctx(s, part);
-    uint64_t logged = logging_end(s);
-    if (may_run_exec(op, &ctx))
-        shard_execute(s, &ctx, part->first, true);
-    else if (part->last && part->last->tx)
-        logging_end_unit(s, &ctx, part->last->tx, part->last->tx_part); // it did nothing
-    if (op->is_exec) tracking_unit_end(&ctx);
-    if (UNLIKELY(ctx.waiter != NULL)) {
-        serve_note_blocked(s, op, ctx.waiter);
-        return; // it is finished when it is served
-    }
-    part->held.release = finish_part;
-    if (UNLIKELY(logging_end(s) != logged))
-        logging_hold(s, &part->held, logging_end(s));
-    else
-        finish_part(s, &part->held);
-}
-
-// --- meetings ------------------------------------------------------------------------------------
-
-static void deliver_resume(struct shard *s, struct mail *mail)
-{
-    (void)mail;
-    ASSERT(s->parked);
-    s->parked = NULL;
-    logging_resume(s);
-}
-
-static void backlog_append(struct shard *s, struct inbox_item *list)
-{
-    if (!list) return;
-    if (s->backlog_tail)
-        s->backlog_tail->next = list;
-    else
-        s->backlog = list;
-    while (list->next) list = list->next;
-    s->backlog_tail = list;
-}
-
-// All shards stand still. What they sent before belongs before what the runner does now, also the
-// messages that stand in its inbox behind the meeting: they are delivered first.
-static void deliver_messages(struct shard *s)
-{
-    struct inbox_item *all, *messages = NULL, **last_message = &messages;
-    inbox_lock(&s->inbox);
-    struct inbox_item *list = inbox_detach(&s->inbox);
-    inbox_unlock(&s->inbox);
-    backlog_append(s, list);
-    all = s->backlog;
-    s->backlog = s->backlog_tail = NULL;
-    while (all) {
-        struct inbox_item *item = all;
-        all = item->next;
-        item->next = NULL;
-        if (inbox_item_is_message(item)) {
-            *last_message = item;
-            last_message = &item->next;
-        } else {
-            backlog_append(s, item);
-        }
-    }
-    while (messages) {
-        struct inbox_item *item = messages;
-        messages = item->next;
-        item->run(s, item);
-    }
-}
-
-// SUBSCRIBE and its kin change who gets messages here.
-static bool changes_subscribers(const struct command *c)
-{
-    return c && c->span == SPAN_SESSION && (c->flags & CMD_PUBSUB);
-}
-
-// The commands of a connection, one or a whole transaction, one after the other.
-static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
-{
-    for (uint32_t i = 0; i < op->request_count; i++) {
-        struct request *r = &op->requests[i];
-        if (op->follows_session) ctx->db = op->session->db;
-        if (i + 1 < op->request_count) r->whole.ctx_flags |= CTX_UNIT_GOES_ON;
-        r->whole.next = NULL;
-        r->part = 0;
-        if (changes_subscribers(r->whole.cmd)) deliver_messages(s);
-        shard_execute(s, ctx, &r->whole, true);
-    }
-}
-
-// As plain single-threaded code; then the others are freed. The operation may be gone as soon as it
-// is posted as finished: parked shards do not look at it again.
-static void run_meeting(struct shard *s, struct operation *op)
-{
-    struct ctx ctx = operation_ctx(s, &op->parts[0]);
-    struct keyspace *spaces[SETTINGS_THREADS_MAX];
-    uint32_t part_count = op->part_count;
-    ctx.space_count = s->engine->shard_count;
-    ctx.spaces = spaces;
-    for (uint32_t i = 0; i < ctx.space_count; i++) spaces[i] = NULL;
-    for (uint32_t i = 0; i < part_count; i++)
-        spaces[op->parts[i].shard] = s->engine->spaces[op->parts[i].shard];
-    if (op->meet)
-        op->meet(s, &ctx, op);
-    else if (may_run_exec(op, &ctx))
-        run_requests(s, &ctx, op);
-    op->has_run = true; // the session's home is the runner where that matters
-    serve_ready(s, &ctx);
-    tracking_unit_end(&ctx); // of a transaction, and what was noted at the others
-    uint64_t txid = op->txid;
-    struct ending *endings = s->endings;
-    s->endings = NULL;
-    if (ctx.waiter) {
-        serve_note_blocked(s, op, ctx.waiter); // it may be ended from here on
-    } else {
-        op->ending = (struct ending){endings, &op->finished, op->home};
-        endings = &op->ending;
-    }
-    stat_add(&s->engine->stats[s->id]->meetings, 1);
-    logging_end_meeting(s, &ctx, txid, endings);
-    for (uint32_t i = 0; i < ctx.space_count; i++)
-        if (spaces[i] && i != s->id) {
-            struct shard *other = s->group->shards[i];
-            shard_post(s, other, &other->resume);
-        }
-}
-
-static void deliver_summons(struct shard *s, struct mail *mail)
-{
-    s->parked = NULL;
-    run_meeting(s, CONTAINER_OF(mail, struct operation, summons));
-}
-
-struct errand {
-    struct mail mail;
-    void (*run)(struct shard *shard, void *arg);
-    void *arg;
-    sem_t is_done;
-};
-
-static void deliver_errand(struct shard *s, struct mail *mail)
-{
-    struct errand *e = CONTAINER_OF(mail, struct errand, mail);
-    ASSERT(s->parked);
-    e->run(s, e->arg);
-    sem_post(&e->is_done); // it is gone from here on
-}
-
-void shard_run_at(struct shard *other, void (*run)(struct shard *shard, void *arg), void *arg)
-{
-    struct errand e = {.mail = {.deliver = deliver_errand}, .run = run, .arg = arg};
-    sem_init(&e.is_done, 0, 0);
-    inbox_post(&other->inbox, &e.mail);
-    // Whoever has claimed to wake it may be this shard, with its next submission.
-    ring_wake(NULL, other->ring);
-    while (sem_wait(&e.is_done) != 0) // a signal
-        ;
-    sem_destroy(&e.is_done);
-}
-
-static void arrive_at_meeting(struct shard *s, struct inbox_item *item)
-{
-    struct operation *op = CONTAINER_OF(item, struct part, item)->op;
-    // Parked first: once this shard has been counted, the meeting may be over and the operation
-    // freed.
-    s->parked = op;
-    // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
-    // runner sees it from all.
-    if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) > 1) return;
-    if (op->runner != RUNNER_ANY && op->runner != s->id) {
-        op->summons.deliver = deliver_summons;
-        shard_post(s, s->group->shards[op->runner], &op->summons);
-        return;
-    }
-    s->parked = NULL;
-    run_meeting(s, op);
-}
-
 // --- the inbox -----------------------------------------------------------------------------------
 
 // Commands from another shard lie in the other core's cache. While a part is run, the next one's
@@ -329,7 +104,7 @@ static void arrive_at_meeting(struct shard *s, struct inbox_item *item)
 FETCH fetch_keys(const struct shard *s, const struct inbox_item *item)
 {
     enum { KEYS = 16 };
-    if (!item || item->run != run_batch_part) return;
+    if (!item || item->run != perform_part) return;
     const struct part *part = CONTAINER_OF(item, struct part, item);
     const struct dict *keys = &s->space->dbs[part->op->db].keys;
     const struct piece *p = part->first;
@@ -342,7 +117,7 @@ FETCH fetch_keys(const struct shard *s, const struct inbox_item *item)
 FETCH fetch_requests(const struct inbox_item *item)
 {
     enum { LINE = 64, LINES = 32 };
-    if (!item || item->run != run_batch_part) return;
+    if (!item || item->run != perform_part) return;
     const struct operation *op = CONTAINER_OF(item, struct part, item)->op;
     const char *p = (const char *)op->requests,
                *end = (const char *)(op->requests + op->request_count);
@@ -351,14 +126,13 @@ FETCH fetch_requests(const struct inbox_item *item)
 
 static void run_backlog(struct shard *s)
 {
-    while (s->backlog && !s->parked && !s->is_inside) {
-        struct inbox_item *item = s->backlog;
+    while (s->backlog.first && !s->parked && !s->is_inside) {
+        struct inbox_item *item = s->backlog.first;
         if (item->next) {
             fetch_requests(item->next->next);
             fetch_keys(s, item->next);
         }
-        s->backlog = item->next;
-        if (!s->backlog) s->backlog_tail = NULL;
+        inbox_queue_pop(&s->backlog);
         item->run(s, item);
     }
 }
@@ -369,16 +143,18 @@ static void run_inbox(struct shard *s)
         inbox_lock(&s->inbox);
         struct inbox_item *list = inbox_detach(&s->inbox);
         inbox_unlock(&s->inbox);
-        backlog_append(s, list);
+        inbox_queue_append(&s->backlog, list);
     }
     run_backlog(s);
 }
 
 bool shard_may_run_in_place(struct shard *s)
 {
-    if (UNLIKELY(s->backlog || inbox_has_parts(&s->inbox))) run_inbox(s);
-    return !s->parked && !s->backlog && !s->is_inside;
+    if (UNLIKELY(s->backlog.first || inbox_has_parts(&s->inbox))) run_inbox(s);
+    return !s->parked && !s->backlog.first && !s->is_inside;
 }
+
+// --- submitting ----------------------------------------------------------------------------------
 
 static void begin(struct shard *s, struct operation *op)
 {
@@ -386,7 +162,7 @@ static void begin(struct shard *s, struct operation *op)
     op->finished.deliver = deliver_finished;
     s->in_flight++;
     for (uint32_t i = 0; i < op->part_count; i++)
-        op->parts[i].item.run = op->kind == OPERATION_MEETING ? arrive_at_meeting : run_batch_part;
+        op->parts[i].item.run = op->kind == OPERATION_MEETING ? perform_arrival : perform_part;
 }
 
 static void lock_inboxes(struct shard *s, struct operation *op)
@@ -420,10 +196,9 @@ static void unlock_inboxes(struct shard *s, struct operation *op)
 
 // The indivisible step. The home inbox is part of it if the home shard has work in the operation:
 // what had entered it before runs first, and nobody can enter between that and the own part.
-void shard_submit(struct shard *s, struct operation *op)
+static void submit(struct shard *s, struct operation *op)
 {
     struct inbox_item *own = NULL, *before = NULL;
-    begin(s, op);
     lock_inboxes(s, op);
     number_transactions(s, op);
     for (uint32_t i = 0; i < op->part_count; i++) {
@@ -436,12 +211,51 @@ void shard_submit(struct shard *s, struct operation *op)
         }
     }
     unlock_inboxes(s, op);
-    backlog_append(s, before);
+    inbox_queue_append(&s->backlog, before);
     if (own) {
         own->next = NULL;
-        backlog_append(s, own);
+        inbox_queue_append(&s->backlog, own);
     }
     run_backlog(s);
+}
+
+// Those of one turn that stop all shards stop them once (perform.h).
+static bool may_travel(const struct shard *s, const struct operation *op)
+{
+    return op->kind == OPERATION_MEETING && op->part_count == s->group->count &&
+           op->runner == RUNNER_ANY && !op->may_block && !op->changes_session;
+}
+
+// The first takes the others along.
+static void enter_travelling(struct shard *s)
+{
+    struct operation *first = s->travelling;
+    if (LIKELY(!first)) return;
+    s->travelling = s->travelling_tail = NULL;
+    s->travelling_count = 0;
+    submit(s, first);
+}
+
+static void travel(struct shard *s, struct operation *op)
+{
+    if (s->travelling_tail)
+        s->travelling_tail->with = op;
+    else
+        s->travelling = op;
+    s->travelling_tail = op;
+    s->travelling_count += op->request_count;
+    if (s->travelling_count >= TRAVELLING_MAX) enter_travelling(s);
+}
+
+void shard_submit(struct shard *s, struct operation *op)
+{
+    begin(s, op);
+    if (may_travel(s, op)) {
+        travel(s, op);
+    } else {
+        enter_travelling(s); // one may be the same connection's
+        submit(s, op);
+    }
 }
 
 void shard_enter(struct shard *s, struct operation *op)
@@ -484,15 +298,26 @@ void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *
 
 void shard_discard_inbox(struct shard *s)
 {
-    while (inbox_has_parts(&s->inbox) || s->backlog) run_inbox(s);
+    while (inbox_has_parts(&s->inbox) || s->backlog.first) run_inbox(s);
 }
 
 // --- the loop ------------------------------------------------------------------------------------
 
+static void deliver_mail(struct shard *s)
+{
+    deliver_list(s, inbox_take_mail(&s->inbox));
+    while (s->local_mail) {
+        struct mail *mail = s->local_mail;
+        s->local_mail = s->local_mail_tail = NULL;
+        deliver_list(s, mail);
+    }
+    enter_travelling(s);
+}
+
 static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || (s->backlog && !s->parked);
+           s->local_mail || (s->backlog.first && !s->parked);
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -537,6 +362,7 @@ static void wait_and_receive(struct shard *s, int64_t timeout_us)
     s->is_now_stale = true;
     ring_run(s->ring, timeout_us);
     atomic_store_explicit(&s->inbox.is_asleep, false, memory_order_relaxed);
+    enter_travelling(s);
 }
 
 // A slice of the snapshot, between commands.
@@ -574,6 +400,7 @@ void shard_turn_inside(struct shard *s)
         if (s->hooks->flush) s->hooks->flush(s);
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
+        enter_travelling(s);
         bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;
@@ -596,6 +423,7 @@ void shard_tick(struct shard *s, int64_t max_wait_us)
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
     if (timeout_us && (s->in_flight || s->parked) && s->group->count > 1) {
         ring_run(s->ring, 0); // what was started goes out before the wait
+        enter_travelling(s);
         if (has_work(s) || spin_for_work(s)) timeout_us = 0;
     }
     wait_and_receive(s, timeout_us);

@@ -51,12 +51,14 @@ struct shard {
     struct keyspace *space;
     struct ring *ring;
     const struct shard_hooks *hooks;
-    void *owner;                               // the server's worker
-    struct inbox_item *backlog, *backlog_tail; // taken out of the inbox, not run yet
-    struct operation *parked;                  // the meeting that this shard waits for, or NULL
-    bool is_inside;                            // in shard_turn_inside: as if parked
-    struct mail *local_mail, *local_mail_tail; // to itself
-    struct mail *taken_mail;                   // being delivered
+    void *owner;                // the server's worker
+    struct inbox_queue backlog; // taken out of the inbox, not run yet
+    struct operation *parked;   // the meeting that this shard waits for, or NULL
+    bool is_inside;             // in shard_turn_inside: as if parked
+    struct operation *travelling, *travelling_tail; // meetings of this turn, not entered yet
+    uint32_t travelling_count;                      // their requests
+    struct mail *local_mail, *local_mail_tail;      // to itself
+    struct mail *taken_mail;                        // being delivered
     struct operation_pool pool;
     uint32_t in_flight; // operations submitted from here and not finished
     // The log (logging.h).
@@ -125,13 +127,8 @@ void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *
 // Nothing waits to be run here, and the keyspace is this shard's to touch.
 static inline bool shard_is_clear(struct shard *s)
 {
-    return !s->parked && !s->is_inside && !s->backlog && !inbox_has_parts(&s->inbox);
+    return !s->parked && !s->is_inside && !s->backlog.first && !inbox_has_parts(&s->inbox);
 }
-
-// Runs run(shard, arg) on the thread of another shard, which is parked in the meeting that the
-// caller runs, and returns when it is done: for what that thread owns besides the keyspace. Parked
-// shards wait for nobody else, so this ends.
-void shard_run_at(struct shard *other, void (*run)(struct shard *shard, void *arg), void *arg);
 
 // Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
 // thread's shard, or NULL.
