@@ -605,17 +605,18 @@ static void fill_keyspace(struct info *in)
 }
 
 // One line a shard. connections: those that live there; commands: those it executed; forwarded:
-// those it sent to others; meetings: operations for which it parked; inbox: messages waiting now;
-// busy: percent of the time that its thread works.
+// those it sent to others; meetings: those it ran for itself and others; stand_ins: times that
+// another thread did its work while it slept; inbox: messages waiting now; busy: percent of the
+// time that its thread works.
 static void fill_shards(struct info *in)
 {
     struct shard_info s = {0};
     for (uint32_t i = 0; in->engine->host->shard_info(in->ctx, i, &s); i++)
         buf_printf(in->out,
                    "shard%u:keys=%llu,connections=%llu,commands=%llu,forwarded=%llu,meetings=%llu,"
-                   "inbox=%llu,busy=%.1f\r\n",
+                   "stand_ins=%llu,inbox=%llu,busy=%.1f\r\n",
                    i, U(s.keys), U(s.connections), U(s.commands), U(s.forwarded), U(s.meetings),
-                   U(s.inbox_depth), (double)s.busy_permille / 10);
+                   U(s.stand_ins), U(s.inbox_depth), (double)s.busy_permille / 10);
 }
 
 // --- INFO ----------------------------------------------------------------------------------------

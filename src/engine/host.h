@@ -20,7 +20,8 @@ struct session_io {
 };
 
 struct shard_info { // one line of INFO's "# Shards"
-    uint64_t keys, connections, commands, forwarded, meetings, inbox_depth, busy_permille;
+    uint64_t keys, connections, commands, forwarded, meetings, stand_ins, inbox_depth,
+        busy_permille;
 };
 
 struct host_info {          // the server's part of INFO

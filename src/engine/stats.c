@@ -54,6 +54,7 @@ void stats_reset(struct shard_stats *s)
     for (uint64_t i = 0; i < codes; i++) stat_set(&s->errors[i].count, 0);
     stat_set(&s->forwarded, 0);
     stat_set(&s->meetings, 0);
+    stat_set(&s->stand_ins, 0);
 }
 
 void stats_count_error(struct shard_stats *s, const char *code)

@@ -28,7 +28,7 @@ struct shard_stats {
     stat_u64 error_codes; // used entries of errors[]; release/acquire: an entry is complete before
                           // it counts
     struct error_stat errors[STATS_ERROR_CODES];
-    stat_u64 forwarded, meetings; // filled by the shard layer
+    stat_u64 forwarded, meetings, stand_ins; // filled by the shard layer
     uint64_t
         attention_ticks;  // a command that takes longer is looked at (slow log, latency monitor)
     const void *settings; // for which attention_ticks was computed

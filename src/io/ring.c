@@ -95,7 +95,22 @@ void ring_send_start(struct ring *ring, struct ring_send *send)
 {
     ASSERT_OWNER(ring);
     ASSERT(send->state == OP_IDLE);
-    ring->ops->send_start(ring, send);
+    backend_send_begin(send);
+    ring->ops->send_arm(ring, send);
+}
+
+bool ring_send_now(struct ring *ring, struct ring_send *send, int *result)
+{
+    ASSERT_OWNER(ring);
+    ASSERT(send->state == OP_IDLE);
+    backend_send_begin(send);
+    int error = backend_send_try(send);
+    if (UNLIKELY(error == -EAGAIN)) {
+        ring->ops->send_arm(ring, send);
+        return false;
+    }
+    *result = backend_send_result(send, error);
+    return true;
 }
 
 void ring_accept_start(struct ring *ring, struct ring_accept *accept)
@@ -174,6 +189,31 @@ int ring_run(struct ring *ring, int64_t timeout_us)
     int callbacks = ring->callbacks;
     if (--ring->depth) ring->callbacks = outer_callbacks + callbacks;
     return error < 0 ? error : callbacks;
+}
+
+int64_t ring_prepare(struct ring *ring, int64_t timeout_us)
+{
+    ASSERT(pthread_equal(ring->owner, pthread_self()));
+    ASSERT(ring->depth == 0);
+    ring->callbacks = 0;
+    if (backend_has_queued(ring)) return 0;
+    timeout_us = backend_clip_timeout(ring, timeout_us);
+    return ring->ops->prepare(ring) ? timeout_us : 0;
+}
+
+void ring_wait(struct ring *ring, int64_t timeout_us)
+{
+    ring->ops->wait(ring, timeout_us);
+}
+
+void ring_take(struct ring *ring)
+{
+    ring->owner = pthread_self();
+}
+
+bool ring_has_started(struct ring *ring)
+{
+    return backend_has_queued(ring) || ring->ops->has_started(ring);
 }
 
 void ring_wake(struct ring *from, struct ring *target)

@@ -110,6 +110,9 @@ struct ring_send {
     struct iovec trimmed; // what iov[iov_next] was before it was trimmed, if iov_base is set
 };
 void ring_send_start(struct ring *ring, struct ring_send *send);
+// The same, but first tries to send in the calling thread. True: that was the end of it, *result is
+// what `done` would have been told, and it is not called. False: what is left was started.
+bool ring_send_now(struct ring *ring, struct ring_send *send, int *result);
 
 // Accepting (the listening socket is made non-blocking): `done` is called with each new socket
 // (non-blocking, close-on-exec), or with -errno, after which accepting goes on by itself (EMFILE
@@ -183,6 +186,19 @@ int64_t ring_write_now(struct ring *ring, struct ring_file *file);
 // the number of callbacks run, or -errno. What callbacks start goes out with the next ring_run.
 // From a receive's callback it may be called without a wait, once deep, while that receive is held.
 int ring_run(struct ring *ring, int64_t timeout_us);
+
+// ring_run in three steps, for a ring that others may take while it waits. ring_prepare makes ready
+// what was started, and says how long to wait: 0, not at all, else at most timeout_us. Then
+// ring_wait, with that, submits and waits, and runs no callbacks; it may return early, with nothing
+// to run. Then ring_run, without a wait.
+int64_t ring_prepare(struct ring *ring, int64_t timeout_us);
+void ring_wait(struct ring *ring, int64_t timeout_us);
+// While its own thread is in ring_wait another may take the ring, and start operations on it, which
+// go out with the next ring_prepare or ring_run; the own thread takes it back before it goes on.
+// Only that one waits and runs. Taking is no lock: the callers have one.
+void ring_take(struct ring *ring);
+// Is something started that is not submitted?
+bool ring_has_started(struct ring *ring);
 
 // Makes `target`'s current or next waiting ring_run return. Callable from any thread; `from` is the
 // caller's own ring or NULL. With `from` the wake may travel with that ring's next submission.

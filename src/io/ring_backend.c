@@ -30,6 +30,8 @@
 
 enum {
     RECV_READS_MAX = 4,     // reads of one socket in one go: then the others have their turn
+    SEND_CALLS_MAX = 4,     // of one send: a giant reply must not starve the others
+    SEND_PIECES_MAX = 1024, // UIO_MAXIOV, the kernel's limit
     ACCEPTS_MAX = 64,       // likewise: established clients must not wait for a storm of new ones
     ACCEPT_PAUSE_US = 10000 // while descriptors are short, trying at once would only burn time
 };
@@ -230,12 +232,49 @@ bool backend_send_advance(struct ring_send *send, size_t bytes)
     return backend_iov_advance(send->iov, send->iov_count, &send->iov_next, &send->trimmed, bytes);
 }
 
-void backend_send_end(struct ring *ring, struct ring_send *send, int error)
+static ssize_t write_socket(struct ring_send *send, size_t *size)
+{
+    struct iovec *first = &send->iov[send->iov_next];
+    int count = MIN(send->iov_count - send->iov_next, SEND_PIECES_MAX);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    ssize_t n;
+    *size = 0;
+    for (int i = 0; i < count; i++) *size += first[i].iov_len;
+    struct msghdr msg = {.msg_iov = first, .msg_iovlen = (size_t)count};
+    do {
+        if (count == 1)
+            n = sendto(send->fd, first->iov_base, first->iov_len, flags, NULL, 0);
+        else
+            n = sendmsg(send->fd, &msg, flags);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int backend_send_try(struct ring_send *send)
+{
+    if (send->iov_next == send->iov_count) return 0;
+    for (int i = 0; i < SEND_CALLS_MAX; i++) {
+        size_t size;
+        ssize_t n = write_socket(send, &size);
+        if (n < 0) return n == -EWOULDBLOCK ? -EAGAIN : (int)n;
+        if (backend_send_advance(send, (size_t)n)) return 0;
+        if ((size_t)n < size) break; // no more room: trying at once would be a call for nothing
+    }
+    return -EAGAIN;
+}
+
+int backend_send_result(struct ring_send *send, int error)
 {
     backend_iov_restore(&send->iov[send->iov_next], &send->trimmed);
     send->state = OP_IDLE;
+    return error < 0 ? error : (int)MIN(send->sent_bytes, (size_t)INT_MAX);
+}
+
+void backend_send_end(struct ring *ring, struct ring_send *send, int error)
+{
+    int result = backend_send_result(send, error);
     ring->callbacks++;
-    send->done(send, error < 0 ? error : (int)MIN(send->sent_bytes, (size_t)INT_MAX));
+    send->done(send, result);
 }
 
 // ---- queues ----

@@ -55,7 +55,7 @@ struct ring_ops {
     void (*recv_stop)(struct ring *ring, struct ring_recv *recv);
     void (*recv_check)(struct ring *ring, struct ring_recv *recv); // NULL: nothing is ever missed
     void (*recv_arm)(struct ring *ring, struct ring_recv *recv);   // again, after OP_WAITING
-    void (*send_start)(struct ring *ring, struct ring_send *send);
+    void (*send_arm)(struct ring *ring, struct ring_send *send);
     void (*accept_start)(struct ring *ring, struct ring_accept *accept);
     void (*accept_stop)(struct ring *ring, struct ring_accept *accept);
     void (*accept_arm)(struct ring *ring, struct ring_accept *accept); // again, after a pause
@@ -63,7 +63,11 @@ struct ring_ops {
     void (*ready_stop)(struct ring *ring, struct ring_ready *ready);
     void (*file_start)(struct ring *ring, struct ring_file *file);
     void (*buf_return)(struct ring *ring, struct ring_buf *buf);
+    bool (*prepare)(struct ring *ring); // false: there is something to run
+    // Touches nothing that the start of an operation touches.
+    void (*wait)(struct ring *ring, int64_t timeout_us);
     int (*run)(struct ring *ring, int64_t timeout_us);
+    bool (*has_started)(struct ring *ring);
     void (*wake)(struct ring *from, struct ring *target);
 };
 
@@ -136,6 +140,11 @@ void backend_ready_end(struct ring *ring, struct ring_ready *ready, int result);
 void backend_send_begin(struct ring_send *send);
 // Accounts for bytes gone. True: nothing is left.
 bool backend_send_advance(struct ring_send *send, size_t bytes);
+// Sends without waiting, within a bound. Returns 0 when all is gone, -EAGAIN when the rest must
+// wait for room, or the error.
+int backend_send_try(struct ring_send *send);
+// What its owner is told at the end.
+int backend_send_result(struct ring_send *send, int error);
 void backend_send_end(struct ring *ring, struct ring_send *send, int error);
 
 // Accounts for `bytes` of iov[*next] and what follows it gone, sent or written. A piece of which a

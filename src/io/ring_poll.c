@@ -28,10 +28,8 @@
 #include "io/ring_file.h"
 
 enum {
-    EVENTS_MAX = 256,   // taken from epoll in one ring_run; the kernel hands out the rest next time
-    EVENTS_INNER = 32,  // likewise, in one within the callback of another
-    SEND_CALLS_MAX = 4, // for one send in one go: a giant reply must not starve the others
-    SEND_PIECES_MAX = 1024, // UIO_MAXIOV, the kernel's limit
+    EVENTS_MAX = 256,  // taken from epoll in one ring_run; the kernel hands out the rest next time
+    EVENTS_INNER = 32, // likewise, in one within the callback of another
 };
 
 enum input_kind { INPUT_NONE, INPUT_RECV, INPUT_ACCEPT, INPUT_READY };
@@ -48,6 +46,7 @@ struct poll_ring {
     struct ring base;
     int epoll_fd;
     bool has_pwait2; // epoll_pwait2 (5.11): timeouts in microseconds
+    int waited;      // events that poll_wait has got and nobody has gone through, or its error
     int last_count;  // events of the last look at epoll, -1: there was none in the last ring_run
     uint32_t slot_count;
     struct slot *slots;
@@ -154,49 +153,16 @@ static void recv_readable(struct poll_ring *p, struct ring_recv *recv)
 
 // ---- sending ----
 
-static void poll_send_start(struct ring *ring, struct ring_send *send)
+static void poll_send_arm(struct ring *ring, struct ring_send *send)
 {
     send->state = OP_ARMED;
-    backend_send_begin(send);
     QUEUE_PUSH(&poll_of(ring)->sends, send);
-}
-
-static ssize_t write_socket(struct ring_send *send, size_t *size)
-{
-    struct iovec *first = &send->iov[send->iov_next];
-    int count = MIN(send->iov_count - send->iov_next, SEND_PIECES_MAX);
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    ssize_t n;
-    *size = 0;
-    for (int i = 0; i < count; i++) *size += first[i].iov_len;
-    struct msghdr msg = {.msg_iov = first, .msg_iovlen = (size_t)count};
-    do {
-        if (count == 1)
-            n = sendto(send->fd, first->iov_base, first->iov_len, flags, NULL, 0);
-        else
-            n = sendmsg(send->fd, &msg, flags);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-// Returns 0 when all is gone, -EAGAIN when the rest must wait for room, or the error.
-static int send_now(struct ring_send *send)
-{
-    if (send->iov_next == send->iov_count) return 0;
-    for (int i = 0; i < SEND_CALLS_MAX; i++) {
-        size_t size;
-        ssize_t n = write_socket(send, &size);
-        if (n < 0) return n == -EWOULDBLOCK ? -EAGAIN : (int)n;
-        if (backend_send_advance(send, (size_t)n)) return 0;
-        if ((size_t)n < size) break; // no more room: trying at once would be a call for nothing
-    }
-    return -EAGAIN;
 }
 
 // First try: nobody waits for output yet.
 static void send_try(struct poll_ring *p, struct ring_send *send)
 {
-    int error = send_now(send);
+    int error = backend_send_try(send);
     if (UNLIKELY(error == -EAGAIN)) {
         struct slot *slot = slot_of(p, send->fd);
         ASSERT(!slot->send);
@@ -210,7 +176,7 @@ static void send_try(struct poll_ring *p, struct ring_send *send)
 
 static void send_writable(struct poll_ring *p, struct ring_send *send)
 {
-    int error = send_now(send);
+    int error = backend_send_try(send);
     if (error == -EAGAIN) return;
     p->slots[send->fd].send = NULL;
     slot_update(p, send->fd);
@@ -367,18 +333,38 @@ static bool is_look_worthless(struct poll_ring *p)
     return true;
 }
 
+static bool poll_prepare(struct ring *ring)
+{
+    struct poll_ring *p = poll_of(ring);
+    return !p->sends.first && !p->waited;
+}
+
+static void poll_wait(struct ring *ring, int64_t timeout_us)
+{
+    struct poll_ring *p = poll_of(ring);
+    p->waited = wait_events(p, p->events, EVENTS_MAX, timeout_us);
+}
+
 static int poll_run(struct ring *ring, int64_t timeout_us)
 {
     struct poll_ring *p = poll_of(ring);
     if (UNLIKELY(backend_has_queued(ring))) backend_run_queued(ring);
     run_sends(p);
     if (UNLIKELY(ring->depth > 1)) return run_inner(p);
-    if (is_look_worthless(p)) return 0;
+    if (p->waited == 0 && is_look_worthless(p)) return 0;
     timeout_us = backend_clip_timeout(ring, p->sends.first ? 0 : timeout_us);
-    int n = p->last_count = wait_events(p, p->events, EVENTS_MAX, timeout_us);
+    int n = p->waited;
+    p->waited = 0;
+    if (n == 0) n = wait_events(p, p->events, EVENTS_MAX, timeout_us);
+    p->last_count = n;
     if (n < 0) return n == -EINTR ? 0 : n;
     for (int i = 0; i < n; i++) run_event(p, &p->events[i]);
     return 0;
+}
+
+static bool poll_has_started(struct ring *ring)
+{
+    return poll_of(ring)->sends.first != NULL;
 }
 
 // Edge-triggered: every write of the eventfd is an event of its own, and nobody needs to read it.
@@ -413,7 +399,7 @@ static const struct ring_ops poll_ops = {
     .recv_start = poll_recv_arm,
     .recv_stop = poll_recv_stop,
     .recv_arm = poll_recv_arm,
-    .send_start = poll_send_start,
+    .send_arm = poll_send_arm,
     .accept_start = poll_accept_start,
     .accept_stop = poll_accept_stop,
     .accept_arm = poll_accept_arm,
@@ -421,7 +407,10 @@ static const struct ring_ops poll_ops = {
     .ready_stop = poll_ready_stop,
     .file_start = poll_file_start,
     .buf_return = backend_buf_return,
+    .prepare = poll_prepare,
+    .wait = poll_wait,
     .run = poll_run,
+    .has_started = poll_has_started,
     .wake = poll_wake,
 };
 

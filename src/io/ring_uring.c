@@ -387,9 +387,8 @@ static void send_arm(struct uring *u, struct ring_send *send)
     sqe->user_data = user_data(send, TAG_SEND);
 }
 
-static void uring_send_start(struct ring *ring, struct ring_send *send)
+static void uring_send_arm(struct ring *ring, struct ring_send *send)
 {
-    backend_send_begin(send);
     send_arm(uring_of(ring), send);
 }
 
@@ -606,6 +605,14 @@ static int wait_by_poll(struct uring *u, int64_t timeout_us)
     return ppoll(&p, 1, &t, NULL) < 0 ? -errno : 0;
 }
 
+static int enter_and_wait(struct uring *u, unsigned submit, int64_t timeout_us)
+{
+    if (LIKELY(u->has_ext_arg) || timeout_us <= 0)
+        return enter(u, submit, timeout_us != 0, IORING_ENTER_GETEVENTS, timeout_us);
+    int rc = enter(u, submit, 0, IORING_ENTER_GETEVENTS, 0);
+    return rc < 0 || has_completions(u) ? rc : wait_by_poll(u, timeout_us);
+}
+
 static int submit_and_wait(struct uring *u, int64_t timeout_us)
 {
     unsigned submit = sq_publish(u);
@@ -614,10 +621,30 @@ static int submit_and_wait(struct uring *u, int64_t timeout_us)
     if (has_completions(u)) timeout_us = 0;
     if (timeout_us == 0 && submit == 0 && !(sq_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
         return 0;
-    if (LIKELY(u->has_ext_arg) || timeout_us <= 0)
-        return enter(u, submit, timeout_us != 0, IORING_ENTER_GETEVENTS, timeout_us);
-    int rc = enter(u, submit, 0, IORING_ENTER_GETEVENTS, 0);
-    return rc < 0 || has_completions(u) ? rc : wait_by_poll(u, timeout_us);
+    return enter_and_wait(u, submit, timeout_us);
+}
+
+static bool uring_prepare(struct ring *ring)
+{
+    struct uring *u = uring_of(ring);
+    if (u->buf_ring) bufs_publish(u);
+    if (has_completions(u)) return false;
+    u->prepared = sq_publish(u);
+    return true;
+}
+
+// The kernel takes as many entries as were prepared, so none that another thread adds meanwhile. An
+// error is met again by ring_run.
+static void uring_wait(struct ring *ring, int64_t timeout_us)
+{
+    struct uring *u = uring_of(ring);
+    enter_and_wait(u, u->prepared, timeout_us);
+}
+
+static bool uring_has_started(struct ring *ring)
+{
+    const struct io_uring_sq *sq = &uring_of(ring)->io.sq;
+    return sq->sqe_tail != sq->sqe_head;
 }
 
 static int uring_run(struct ring *ring, int64_t timeout_us)
@@ -671,7 +698,7 @@ const struct ring_ops uring_ops = {
     .recv_stop = uring_recv_stop,
     .recv_check = uring_recv_check,
     .recv_arm = uring_recv_arm,
-    .send_start = uring_send_start,
+    .send_arm = uring_send_arm,
     .accept_start = uring_accept_start,
     .accept_stop = uring_accept_stop,
     .accept_arm = uring_accept_arm,
@@ -679,6 +706,9 @@ const struct ring_ops uring_ops = {
     .ready_stop = uring_ready_stop,
     .file_start = uring_file_start,
     .buf_return = uring_buf_return,
+    .prepare = uring_prepare,
+    .wait = uring_wait,
     .run = uring_run,
+    .has_started = uring_has_started,
     .wake = uring_wake,
 };

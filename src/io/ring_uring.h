@@ -35,7 +35,8 @@ struct uring {
     uint8_t skip_success; // IOSQE_CQE_SKIP_SUCCESS where the kernel has it
     bool has_ext_arg;     // waits with a timeout
     bool has_msg_ring;
-    unsigned cq_head; // taken; cq_tail is what the kernel had written when we last looked
+    unsigned prepared; // entries that uring_wait is to submit
+    unsigned cq_head;  // taken; cq_tail is what the kernel had written when we last looked
     unsigned cq_tail;
     struct msghdr *msgs; // one per submission entry
 

@@ -112,6 +112,8 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
                   struct query *query, bool is_parser_owned);
 // May another run be dispatched, and may a ROUTE_QUIET call?
 bool dispatch_has_room(const struct client *c);
+// See shard_hooks.
+bool dispatch_is_light(const struct operation *op);
 
 // Something that is no reply, for the connection to read (a message, an invalidation): written into
 // what begin returns, a RESP2 or RESP3 reply as the session's version is, and ended before anything

@@ -21,6 +21,7 @@
 #include "shard/merge.h"
 
 #define HANDOVER_STREAK 32 // commands in a row for one other shard that move a connection there
+#define FEW_REQUESTS    8
 #define BEHIND_MAX      (64 * 1024) // bytes behind an operation; past that operations count them
 
 bool dispatch_has_room(const struct client *c)
@@ -270,6 +271,18 @@ static void operation_done(struct operation *op)
     if (!c->is_dead && (reply_bytes(&c->reply) || c->session.is_closing)) output_mark_dirty(c);
     if (!c->is_dead) client_resume(c);
     client_settle(c);
+}
+
+bool dispatch_is_light(const struct operation *op)
+{
+    if (op->done != operation_done) return true;
+    const struct client *c = op->owner;
+    if (op->request_count > FEW_REQUESTS) return false;
+    for (uint32_t i = 0; i < op->request_count; i++)
+        if (op->requests[i].whole.cmd && op->requests[i].whole.cmd->span == SPAN_GATHER)
+            return false; // it runs when the replies are merged
+    bool goes_on = c->query || c->is_stalled || c->is_paused || c->has_eof;
+    return !goes_on && !c->is_dead && !c->session.is_closing && !op->changes_session;
 }
 
 static void on_blocked(struct operation *op)

@@ -223,6 +223,7 @@ static bool shard_info(struct ctx *ctx, uint32_t shard, struct shard_info *out)
         .commands = stat_get(&ctx->engine->stats[shard]->total_commands),
         .forwarded = stat_get(&s->forwarded),
         .meetings = stat_get(&ctx->engine->stats[shard]->meetings),
+        .stand_ins = stat_get(&ctx->engine->stats[shard]->stand_ins),
         .inbox_depth = atomic_load(&s->inbox.has_parts),
         .busy_permille = stat_get(&server->workers[shard]->busy_permille),
     };

@@ -154,7 +154,8 @@ static void run_timers(struct shard *s)
     blocked_run_timers(worker_of(s));
 }
 
-static const struct shard_hooks hooks = {.flush = flush, .cron = cron, .timers = run_timers};
+static const struct shard_hooks hooks = {
+    .flush = flush, .cron = cron, .timers = run_timers, .is_light = dispatch_is_light};
 
 // The ring is opened by its own thread: io_uring wants a single issuer.
 static int open_ring(struct worker *w, uint32_t id)

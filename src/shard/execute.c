@@ -167,8 +167,9 @@ void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool w
         if (with_lengths) p->reply_bytes = reply_bytes(ctx->reply) - before;
         if (UNLIKELY(p->tx || ctx->space->effects) && !(p->ctx_flags & CTX_UNIT_GOES_ON))
             logging_end_unit(s, ctx, p->tx, p->tx_part);
-        if (UNLIKELY(ctx->space->ready != NULL) && !(p->ctx_flags & CTX_UNIT_GOES_ON) &&
-            !s->parked && !s->is_inside) // in those cases another unit goes on
+        // Parked or inside, another unit goes on, and what is ready is that one's business.
+        if (LIKELY(!s->parked) && UNLIKELY(ctx->space->ready != NULL) &&
+            !(p->ctx_flags & CTX_UNIT_GOES_ON) && !s->is_inside)
             serve_ready(s, ctx);
         fetch_next(&fetches);
     }

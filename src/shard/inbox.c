@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/inbox.h"
 
+#include <linux/futex.h>
 #include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
 
 void inbox_init(struct inbox *in)
 {
@@ -14,7 +19,7 @@ void inbox_init(struct inbox *in)
     in->head = in->tail = NULL;
     atomic_init(&in->has_parts, false);
     atomic_init(&in->mail, NULL);
-    atomic_init(&in->is_asleep, false);
+    atomic_init(&in->rest, REST_AWAKE);
 }
 
 void inbox_destroy(struct inbox *in)
@@ -79,9 +84,54 @@ struct mail *inbox_take_mail(struct inbox *in)
     return oldest;
 }
 
-bool inbox_claim_wake(struct inbox *in)
+// --- sleeping ------------------------------------------------------------------------------------
+
+void inbox_fall_asleep(struct inbox *in)
 {
-    atomic_thread_fence(memory_order_seq_cst); // the push before, the look at is_asleep after
-    if (!atomic_load_explicit(&in->is_asleep, memory_order_relaxed)) return false;
-    return atomic_exchange(&in->is_asleep, false);
+    atomic_store(&in->rest, REST_ASLEEP); // sequentially consistent: the look at the doors is after
+}
+
+// The time of a few commands: most often it is over while we spin.
+static void wait_while_wanted(struct inbox *in)
+{
+    enum { SPINS = 1000 };
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&in->rest, memory_order_acquire) != REST_WANTED) return;
+        cpu_relax();
+    }
+    while (atomic_load_explicit(&in->rest, memory_order_acquire) == REST_WANTED)
+        syscall(SYS_futex, &in->rest, FUTEX_WAIT_PRIVATE, REST_WANTED, NULL, NULL, 0);
+}
+
+void inbox_wake_up(struct inbox *in)
+{
+    uint32_t rest = atomic_load_explicit(&in->rest, memory_order_relaxed), next;
+    do next = rest == REST_STOOD_IN ? REST_WANTED : REST_AWAKE;
+    while (!atomic_compare_exchange_weak_explicit(&in->rest, &rest, next, memory_order_acq_rel,
+                                                  memory_order_relaxed));
+    if (next == REST_WANTED) wait_while_wanted(in);
+}
+
+bool inbox_claim(struct inbox *in)
+{
+    uint32_t rest = REST_ASLEEP;
+    atomic_thread_fence(memory_order_seq_cst); // the push before, the look at `rest` after
+    if (atomic_load_explicit(&in->rest, memory_order_relaxed) != REST_ASLEEP) return false;
+    return atomic_compare_exchange_strong(&in->rest, &rest, REST_CLAIMED);
+}
+
+bool inbox_stand_in(struct inbox *in)
+{
+    uint32_t rest = REST_CLAIMED;
+    return atomic_compare_exchange_strong(&in->rest, &rest, REST_STOOD_IN);
+}
+
+bool inbox_stand_down(struct inbox *in, bool must_wake)
+{
+    uint32_t rest = REST_STOOD_IN;
+    if (atomic_compare_exchange_strong(&in->rest, &rest, must_wake ? REST_CLAIMED : REST_ASLEEP))
+        return must_wake || ((inbox_has_parts(in) || inbox_has_mail(in)) && inbox_claim(in));
+    atomic_store_explicit(&in->rest, REST_AWAKE, memory_order_release);
+    syscall(SYS_futex, &in->rest, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    return false;
 }

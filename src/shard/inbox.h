@@ -11,14 +11,25 @@
 //   mail    everything else (finished operations, connections moving in, the end of a meeting). It
 //           may be read while the keyspace is parked, and its order matters to nobody.
 //
-// Sleeping: the owner sets is_asleep, looks at both doors once more, and only then waits; who puts
-// something in looks at is_asleep afterwards. Both with sequential consistency, so that at least
-// one of the two sees the other.
+// Sleeping: the owner says that it sleeps, looks at both doors once more, and only then waits; who
+// puts something in looks afterwards whether it sleeps. Both with sequential consistency, so that
+// at least one of the two sees the other. Who finds it asleep claims it, and either wakes it or
+// stands in for it:
+//
+//                claim             stand in               stand down
+//     ASLEEP -----------> CLAIMED -----------> STOOD_IN --------------> ASLEEP, or CLAIMED
+//       | it wakes up        | it wakes up         | it wakes up
+//       v                    v                     v      stand down
+//     AWAKE                AWAKE                WANTED --------------> AWAKE
+//
+// While STOOD_IN the shard belongs to the thread that stands in: its owner, if something wakes it,
+// waits until that is over. What one of the two did the other sees (acquire, release).
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct shard;
 
@@ -35,7 +46,10 @@ struct inbox_queue {
 struct mail {
     struct mail *next;
     void (*deliver)(struct shard *shard, struct mail *mail); // on the receiving shard's thread
+    bool is_light; // or on that of one that stands in for it (shard.c)
 };
+
+enum rest { REST_AWAKE, REST_ASLEEP, REST_CLAIMED, REST_STOOD_IN, REST_WANTED };
 
 struct inbox {
     // One cache line: what a sender of parts touches.
@@ -44,7 +58,7 @@ struct inbox {
     _Atomic bool has_parts; // head != NULL; written under the mutex, read by the owner without
     // Another: what a sender of mail touches.
     _Atomic(struct mail *) mail __attribute__((aligned(64)));
-    _Atomic bool is_asleep;
+    _Atomic uint32_t rest; // enum rest
 } __attribute__((aligned(64)));
 
 void inbox_init(struct inbox *in);
@@ -103,5 +117,18 @@ static inline bool inbox_has_mail(struct inbox *in)
     return atomic_load(&in->mail) != NULL;
 }
 
-// After putting something in: is the owner asleep, and is it up to the caller to wake it?
-bool inbox_claim_wake(struct inbox *in);
+// The owner, before it looks at both doors for the last time and waits; and when it has waited.
+void inbox_fall_asleep(struct inbox *in);
+void inbox_wake_up(struct inbox *in);
+// After putting something in: is the owner asleep, and is it up to the caller to see to it?
+bool inbox_claim(struct inbox *in);
+// Is it claimed still? Else it is awake, or somebody else has seen to it.
+static inline bool inbox_is_claimed(struct inbox *in)
+{
+    return atomic_load(&in->rest) == REST_CLAIMED;
+}
+// Who has claimed it takes the owner's place. False: it is awake, or somebody else has seen to it.
+bool inbox_stand_in(struct inbox *in);
+// The owner's place is its own again. True: it sleeps, and the caller must wake it, because of
+// must_wake or of what came meanwhile.
+bool inbox_stand_down(struct inbox *in, bool must_wake);

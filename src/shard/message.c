@@ -58,8 +58,7 @@ void shard_send(struct shard *from, struct message *m, const uint32_t *shards, u
     }
     for (uint32_t i = count; i-- > 0;) inbox_unlock(&all[shards[i]]->inbox);
     for (uint32_t i = 0; i < count; i++) {
-        struct shard *other = all[shards[i]];
-        if (other != from && inbox_claim_wake(&other->inbox)) ring_wake(from->ring, other->ring);
+        if (all[shards[i]] != from) shard_rouse(from, all[shards[i]]);
     }
     if (is_own_now) {
         m->deliver(from, m);

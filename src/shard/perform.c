@@ -206,9 +206,13 @@ void perform_arrival(struct shard *s, struct inbox_item *item)
     // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
     // runner sees it from all.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) > 1) return;
-    if (op->runner != RUNNER_ANY && op->runner != s->id) {
+    uint32_t runner = op->runner == RUNNER_ANY ? s->id : op->runner;
+    // Who stands in for this shard waits in the meeting, too, or else is not concerned.
+    if (s->stand_in && s->stand_in->parked == op && op->runner == RUNNER_ANY)
+        runner = s->stand_in->id;
+    if (runner != s->id || s->stand_in) {
         op->summons.deliver = deliver_summons;
-        shard_post(s, s->group->shards[op->runner], &op->summons);
+        shard_post(s, s->group->shards[runner], &op->summons);
         return;
     }
     s->parked = NULL;

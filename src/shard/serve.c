@@ -24,7 +24,7 @@ void serve_note_blocked(struct shard *s, struct operation *op, struct waiter *wa
 {
     op->waiter = waiter;
     waiter->owner = op;
-    op->blocked.deliver = deliver_blocked;
+    op->blocked = (struct mail){.deliver = deliver_blocked, .is_light = true};
     // At home at once: mail to itself could be overtaken by that of another shard which serves it.
     if (op->home == s->id)
         deliver_blocked(s, &op->blocked);

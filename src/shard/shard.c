@@ -32,7 +32,8 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->ring = ring;
     s->hooks = hooks;
     s->owner = owner;
-    s->resume.deliver = perform_resumption;
+    s->resume = (struct mail){.deliver = perform_resumption, .is_light = true};
+    s->sleepers = mem_calloc(group->count * sizeof s->sleepers[0]);
     s->spin_us = SPIN_START_US;
     s->is_now_stale = true;
     s->next_timer_ms = INT64_MAX;
@@ -44,6 +45,7 @@ void shard_destroy(struct shard *s)
 {
     ASSERT(!s->backlog.first && !s->parked && !s->in_flight);
     operation_pool_free(&s->pool);
+    mem_free(s->sleepers);
     inbox_destroy(&s->inbox);
 }
 
@@ -67,7 +69,7 @@ void shard_post(struct shard *from, struct shard *to, struct mail *mail)
         return;
     }
     inbox_post(&to->inbox, mail);
-    if (inbox_claim_wake(&to->inbox)) ring_wake(from ? from->ring : NULL, to->ring);
+    shard_rouse(from, to);
 }
 
 // What comes in a turn inside of a delivery is delivered behind what was there before.
@@ -137,14 +139,18 @@ static void run_backlog(struct shard *s)
     }
 }
 
+static void take_inbox(struct shard *s)
+{
+    if (!inbox_has_parts(&s->inbox)) return;
+    inbox_lock(&s->inbox);
+    struct inbox_item *list = inbox_detach(&s->inbox);
+    inbox_unlock(&s->inbox);
+    inbox_queue_append(&s->backlog, list);
+}
+
 static void run_inbox(struct shard *s)
 {
-    if (inbox_has_parts(&s->inbox)) {
-        inbox_lock(&s->inbox);
-        struct inbox_item *list = inbox_detach(&s->inbox);
-        inbox_unlock(&s->inbox);
-        inbox_queue_append(&s->backlog, list);
-    }
+    take_inbox(s);
     run_backlog(s);
 }
 
@@ -159,7 +165,7 @@ bool shard_may_run_in_place(struct shard *s)
 static void begin(struct shard *s, struct operation *op)
 {
     op->home = s->id;
-    op->finished.deliver = deliver_finished;
+    op->finished = (struct mail){.deliver = deliver_finished, .is_light = true};
     s->in_flight++;
     for (uint32_t i = 0; i < op->part_count; i++)
         op->parts[i].item.run = op->kind == OPERATION_MEETING ? perform_arrival : perform_part;
@@ -189,7 +195,7 @@ static void unlock_inboxes(struct shard *s, struct operation *op)
         struct shard *other = s->group->shards[op->parts[i].shard];
         if (other == s) continue;
         others++;
-        if (inbox_claim_wake(&other->inbox)) ring_wake(s->ring, other->ring);
+        shard_rouse(s, other);
     }
     stat_add(&s->forwarded, others);
 }
@@ -227,7 +233,7 @@ static bool may_travel(const struct shard *s, const struct operation *op)
 }
 
 // The first takes the others along.
-static void enter_travelling(struct shard *s)
+void shard_enter_travelling(struct shard *s)
 {
     struct operation *first = s->travelling;
     if (LIKELY(!first)) return;
@@ -244,7 +250,7 @@ static void travel(struct shard *s, struct operation *op)
         s->travelling = op;
     s->travelling_tail = op;
     s->travelling_count += op->request_count;
-    if (s->travelling_count >= TRAVELLING_MAX) enter_travelling(s);
+    if (s->travelling_count >= TRAVELLING_MAX) shard_enter_travelling(s);
 }
 
 void shard_submit(struct shard *s, struct operation *op)
@@ -253,7 +259,7 @@ void shard_submit(struct shard *s, struct operation *op)
     if (may_travel(s, op)) {
         travel(s, op);
     } else {
-        enter_travelling(s); // one may be the same connection's
+        shard_enter_travelling(s); // one may be the same connection's
         submit(s, op);
     }
 }
@@ -292,8 +298,7 @@ void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *
     }
     for (uint32_t i = g->count; i-- > 0;) inbox_unlock(&g->shards[i]->inbox);
     for (uint32_t i = 0; i < g->count; i++)
-        if (g->shards[i] != from && inbox_claim_wake(&g->shards[i]->inbox))
-            ring_wake(from->ring, g->shards[i]->ring);
+        if (g->shards[i] != from) shard_rouse(from, g->shards[i]);
 }
 
 void shard_discard_inbox(struct shard *s)
@@ -311,13 +316,13 @@ static void deliver_mail(struct shard *s)
         s->local_mail = s->local_mail_tail = NULL;
         deliver_list(s, mail);
     }
-    enter_travelling(s);
+    shard_enter_travelling(s);
 }
 
 static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || (s->backlog.first && !s->parked);
+           s->local_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -337,47 +342,181 @@ static bool spin_for_work(struct shard *s)
     return false;
 }
 
-static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
+// When there is something to do by the clock.
+static int64_t next_due_ms(struct shard *s, bool is_off)
 {
-    // Relaxed: see engine_cron.
-    bool is_off =
-        s->parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
-    if (has_work(s) || (s->has_more_cron && !is_off)) return 0;
-    if (UNLIKELY(s->image != NULL) && !s->parked && !s->is_image_full) return 0;
     int64_t due_ms = s->next_cron_ms;
     if (UNLIKELY(s->image != NULL)) due_ms = MIN(due_ms, clock_unix_ms() + 1);
     due_ms = MIN(due_ms, s->next_timer_ms);
     if (!is_off) due_ms = MIN(due_ms, keyspace_next_cron_ms(s->space));
     if (s->log) due_ms = MIN(due_ms, log_next_ms(s->log));
-    int64_t wait_us = MAX(due_ms - clock_unix_ms(), 0) * 1000;
+    return due_ms;
+}
+
+static bool is_cron_off(const struct shard *s)
+{
+    // Relaxed: see engine_cron.
+    return s->parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
+}
+
+static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
+{
+    bool is_off = is_cron_off(s);
+    if (has_work(s) || (s->has_more_cron && !is_off)) return 0;
+    if (UNLIKELY(s->image != NULL) && !s->parked && !s->is_image_full) return 0;
+    s->due_ms = next_due_ms(s, is_off);
+    int64_t wait_us = MAX(s->due_ms - clock_unix_ms(), 0) * 1000;
     return max_wait_us >= 0 ? MIN(wait_us, max_wait_us) : wait_us;
 }
 
-static void wait_and_receive(struct shard *s, int64_t timeout_us)
+// True: something came.
+static bool wait_and_receive(struct shard *s, int64_t timeout_us)
 {
+    if (timeout_us != 0) timeout_us = ring_prepare(s->ring, timeout_us);
     if (timeout_us != 0) {
-        atomic_store(&s->inbox.is_asleep, true); // sequentially consistent, see inbox.h
-        if (has_work(s)) timeout_us = 0;
+        bool is_parked = s->parked != NULL;
+        inbox_fall_asleep(&s->inbox); // from here on another may be at work on all but the inbox
+        if ((is_parked || !inbox_has_parts(&s->inbox)) && !inbox_has_mail(&s->inbox))
+            ring_wait(s->ring, timeout_us);
+        inbox_wake_up(&s->inbox);
+        ring_take(s->ring);
     }
     s->is_now_stale = true;
-    ring_run(s->ring, timeout_us);
-    atomic_store_explicit(&s->inbox.is_asleep, false, memory_order_relaxed);
-    enter_travelling(s);
+    bool has_news = ring_run(s->ring, 0) > 0 || inbox_has_parts(&s->inbox);
+    shard_enter_travelling(s);
+    return has_news;
 }
 
-// A slice of the snapshot, between commands.
-static void work_on_image(struct shard *s)
+static void flush_log(struct shard *s)
 {
-    enum { BUCKETS = 16 }; // some tens of microseconds
+    static const enum log_policy policies[] = {[FSYNC_NO] = LOG_SYNC_NO,
+                                               [FSYNC_ALWAYS] = LOG_SYNC_ALWAYS,
+                                               [FSYNC_EVERYSEC] = LOG_SYNC_EVERYSEC};
+    log_flush(s->log, policies[shard_settings(s)->appendfsync], shard_now_ms(s));
+}
+
+// --- standing in ---------------------------------------------------------------------------------
+
+void shard_rouse(struct shard *from, struct shard *other)
+{
+    if (LIKELY(!inbox_claim(&other->inbox))) return;
+    if (!from) {
+        ring_wake(NULL, other->ring);
+        return;
+    }
+    struct shard *here = from->stand_in ? from->stand_in : from;
+    for (uint32_t i = 0; i < here->sleeper_count; i++)
+        if (here->sleepers[i] == other) return; // claimed, awake, asleep and claimed again
+    here->sleepers[here->sleeper_count++] = other;
+}
+
+static bool is_light_mail(const struct shard *s, const struct mail *mail)
+{
+    if (!mail->is_light) return false;
+    if (mail->deliver != deliver_finished || !s->hooks->is_light) return true;
+    return s->hooks->is_light(CONTAINER_OF(mail, struct operation, finished));
+}
+
+// Delivers what is light; the rest is left for the shard's own thread.
+static void deliver_light_mail(struct shard *s)
+{
+    struct mail *list = inbox_take_mail(&s->inbox), *local = s->local_mail;
+    s->local_mail = s->local_mail_tail = NULL;
+    for (int i = 0; i < 2; i++, list = local)
+        while (list) {
+            struct mail *mail = list;
+            list = mail->next;
+            if (is_light_mail(s, mail))
+                mail->deliver(s, mail);
+            else
+                shard_post(s, s, mail);
+        }
+}
+
+// Few commands, and none that may take long or wants a thread of its own.
+static bool is_light_item(const struct inbox_item *item)
+{
+    enum { PIECES = 8 };
+    if (item->run == perform_arrival) return true;
+    if (item->run != perform_part) return false;
+    int count = 0;
+    for (const struct piece *p = CONTAINER_OF(item, struct part, item)->first; p; p = p->next) {
+        if (++count > PIECES) return false;
+        if (p->cmd && (p->cmd->acl & (ACL_SCRIPTING | ACL_DANGEROUS | ACL_PUBSUB))) return false;
+    }
+    return true;
+}
+
+static void run_light_items(struct shard *s)
+{
+    take_inbox(s);
+    while (s->backlog.first && !s->parked && is_light_item(s->backlog.first)) {
+        struct inbox_item *item = inbox_queue_pop(&s->backlog);
+        item->run(s, item);
+    }
+}
+
+// The work of a turn but for waiting and what comes from there. True: nothing is left to do.
+static bool do_turn_of(struct shard *s)
+{
+    if (UNLIKELY(s->image != NULL)) return false;
+    s->is_now_stale = true;
+    ring_take(s->ring);
+    deliver_light_mail(s);
+    run_light_items(s);
+    deliver_light_mail(s);
+    if (s->log) flush_log(s);
+    if (s->hooks->flush) s->hooks->flush(s);
+    return !has_work(s) && !s->travelling && !ring_has_started(s->ring) &&
+           next_due_ms(s, is_cron_off(s)) >= s->due_ms;
+}
+
+// False: it must be woken.
+static bool stand_in(struct shard *s, struct shard *other)
+{
+    if (!inbox_stand_in(&other->inbox)) return true; // it is awake, or somebody else saw to it
+    stat_add(&s->engine->stats[other->id]->stand_ins, 1);
+    other->stand_in = s;
+    bool is_done = do_turn_of(other);
+    other->stand_in = NULL;
+    return !inbox_stand_down(&other->inbox, !is_done);
+}
+
+// What is done for one may put something into the inbox of another; but this thread has its own
+// work, too.
+static void see_to_sleepers(struct shard *s)
+{
+    uint32_t left = s->is_inside ? 0 : s->group->count;
+    while (s->sleeper_count) {
+        struct shard *other = s->sleepers[--s->sleeper_count];
+        if (left) {
+            left--;
+            if (stand_in(s, other)) continue;
+        }
+        if (inbox_is_claimed(&other->inbox)) ring_wake(s->ring, other->ring);
+    }
+}
+
+// --- turns ---------------------------------------------------------------------------------------
+
+// A slice of the snapshot, between commands: while these come all the time, one part in so many of
+// it.
+static void work_on_image(struct shard *s, bool is_busy)
+{
+    enum { BUCKETS = 16, SHARE = 10 }; // some tens of microseconds
+    int64_t now_us = clock_mono_us();
+    if (is_busy && now_us < s->next_slice_us) return;
     enum image_state state = image_work(s->image, s->space, BUCKETS);
     s->is_image_full = state == IMAGE_FULL;
     if (state == IMAGE_DONE) s->image = NULL;
+    int64_t end_us = clock_mono_us();
+    s->next_slice_us = end_us + (SHARE - 1) * (end_us - now_us);
 }
 
-static void housekeeping(struct shard *s)
+static void housekeeping(struct shard *s, bool is_busy)
 {
     int64_t now_ms = shard_now_ms(s);
-    if (UNLIKELY(s->image != NULL) && !s->parked) work_on_image(s);
+    if (UNLIKELY(s->image != NULL) && !s->parked) work_on_image(s, is_busy);
     if (!s->parked) {
         s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
         struct ctx ctx = shard_ctx(s);
@@ -397,10 +536,11 @@ void shard_turn_inside(struct shard *s)
     ASSERT(!s->parked && !s->is_inside);
     s->is_inside = true;
     for (int i = 0; i < ROUNDS; i++) {
+        if (s->sleeper_count) see_to_sleepers(s);
         if (s->hooks->flush) s->hooks->flush(s);
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
-        enter_travelling(s);
+        shard_enter_travelling(s);
         bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;
@@ -408,27 +548,20 @@ void shard_turn_inside(struct shard *s)
     s->is_inside = false;
 }
 
-static void flush_log(struct shard *s)
-{
-    static const enum log_policy policies[] = {[FSYNC_NO] = LOG_SYNC_NO,
-                                               [FSYNC_ALWAYS] = LOG_SYNC_ALWAYS,
-                                               [FSYNC_EVERYSEC] = LOG_SYNC_EVERYSEC};
-    log_flush(s->log, policies[shard_settings(s)->appendfsync], shard_now_ms(s));
-}
-
 void shard_tick(struct shard *s, int64_t max_wait_us)
 {
+    if (s->sleeper_count) see_to_sleepers(s);
     if (s->log) flush_log(s); // what it makes safe leaves with this turn
     if (s->hooks->flush) s->hooks->flush(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
     if (timeout_us && (s->in_flight || s->parked) && s->group->count > 1) {
         ring_run(s->ring, 0); // what was started goes out before the wait
-        enter_travelling(s);
+        shard_enter_travelling(s);
         if (has_work(s) || spin_for_work(s)) timeout_us = 0;
     }
-    wait_and_receive(s, timeout_us);
+    bool is_busy = wait_and_receive(s, timeout_us);
     deliver_mail(s);
     run_inbox(s);
     deliver_mail(s);
-    housekeeping(s);
+    housekeeping(s, is_busy);
 }

@@ -26,6 +26,8 @@ struct shard_hooks {
     void (*flush)(struct shard *shard);  // before every wait: send what was replied
     void (*cron)(struct shard *shard);   // every SHARD_CRON_MS
     void (*timers)(struct shard *shard); // when next_timer_ms has come; sets it anew
+    // Is telling this operation's owner that it is done a short matter, whichever thread does it?
+    bool (*is_light)(const struct operation *op);
 };
 
 struct shard_group {
@@ -44,7 +46,7 @@ struct shard {
     stat_u64 connections, forwarded;           // published
     struct mail resume; // posted by the runner of the meeting this shard is parked in
 
-    // This thread's side.
+    // This thread's side, or that of one that stands in (shard_rouse).
     uint32_t id __attribute__((aligned(64)));
     struct shard_group *group;
     struct engine *engine;
@@ -65,10 +67,15 @@ struct shard {
     struct log *log;               // owned by who made it; NULL: none
     struct image *image;           // of which this shard makes its part (store/image.h), or NULL
     bool is_image_full;            // the writer must catch up first
+    int64_t next_slice_us;         // monotonic: no more of it before, if there is something else
     struct held *held, *held_tail; // what waits until it is safe
     struct ending *endings;        // of those whom the meeting that runs here has served
     struct log_record *meeting_record; // left by a meeting's runner, for when this shard goes on
     struct farewell_part *meeting_farewell;
+    struct shard *stand_in;  // whose thread has taken this one's place for now, or NULL
+    struct shard **sleepers; // those that this thread has claimed to wake; an array
+    uint32_t sleeper_count;
+    int64_t due_ms;   // Unix ms at which it wakes up by itself
     uint32_t spin_us; // how long it pays to wait awake; adapts
     int64_t now_ms;   // Unix ms; see shard_now_ms
     bool is_now_stale;
@@ -117,8 +124,11 @@ bool shard_may_run_in_place(struct shard *s);
 // Enters the operation into the inboxes of its parts, in one step; op->home is this shard. op->done
 // is called in a later tick or later in this one, never inside this call.
 void shard_submit(struct shard *s, struct operation *op);
-// The same from inside a command: nothing else runs before the caller is done, and the own part
-// stands in the inbox like the others.
+// Operations that stop all shards wait for others of the same turn (perform.h). The turn has them
+// enter; this is for those who submit outside of one.
+void shard_enter_travelling(struct shard *s);
+// As shard_submit from inside a command: nothing else runs before the caller is done, and the own
+// part stands in the inbox like the others.
 void shard_enter(struct shard *s, struct operation *op);
 
 // Has run(shard, arg) run on all shards at one instant in the order of operations.
@@ -129,6 +139,13 @@ static inline bool shard_is_clear(struct shard *s)
 {
     return !s->parked && !s->is_inside && !s->backlog.first && !inbox_has_parts(&s->inbox);
 }
+
+// After something was put into another shard's inbox: sees to it that it is looked at, at the end
+// of this thread's turn. Most often that means to wake it. But a shard that sleeps can be taken the
+// place of: if there is little to do and nothing that takes long, this thread does it, and what
+// must be sent is sent. So a hop to a shard that has nothing to do costs no thread's wake-up.
+// `from`: the calling thread's shard, or NULL.
+void shard_rouse(struct shard *from, struct shard *other);
 
 // Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
 // thread's shard, or NULL.

@@ -494,6 +494,56 @@ RING_TEST(rings_of_different_engines_wake_each_other)
     check_ping_pong(engine, &plain, true, 500);
 }
 
+// A ring that waits is taken by another thread.
+struct sleeper {
+    pthread_t thread;
+    const struct engine *engine;
+    struct reader *reader;
+    int fd;
+    struct ring *ring;
+    atomic_int state; // sequentially consistent: a simple hand-over of the ring
+};
+
+enum { RING_ITS_OWN, RING_MAY_BE_TAKEN, RING_GIVEN_BACK };
+
+static void *sleeper_main(void *arg)
+{
+    struct sleeper *s = arg;
+    s->ring = open_ring(s->engine);
+    s->reader = reader_start(s->ring, s->fd, 64);
+    int64_t timeout_us;
+    while (!(timeout_us = ring_prepare(s->ring, PATIENCE_US))) cr_assert(ring_run(s->ring, 0) >= 0);
+    atomic_store(&s->state, RING_MAY_BE_TAKEN);
+    ring_wait(s->ring, timeout_us);
+    while (atomic_load(&s->state) != RING_GIVEN_BACK) usleep(100);
+    ring_take(s->ring);
+    RUN_UNTIL(s->ring, s->reader->len == 5);
+    ring_close(s->ring);
+    return NULL;
+}
+
+RING_TEST(a_ring_that_waits_may_be_taken_and_given_something_to_do)
+{
+    struct ring *ring = open_ring(engine);
+    int fds[2];
+    struct iovec iov = {"hello", 5};
+    struct writer w;
+    tcp_pair(fds);
+    struct sleeper s = {.engine = engine, .fd = fds[0]};
+    pthread_create(&s.thread, NULL, sleeper_main, &s);
+    while (!atomic_load(&s.state)) usleep(100);
+    usleep(1000); // most often it is in the kernel by now; it need not be
+    ring_take(s.ring);
+    cr_assert(!ring_has_started(s.ring));
+    writer_start(&w, s.ring, fds[1], &iov, 1); // to itself
+    cr_assert(ring_has_started(s.ring));
+    atomic_store(&s.state, RING_GIVEN_BACK);
+    ring_wake(NULL, s.ring);
+    pthread_join(s.thread, NULL);
+    cr_assert(w.count == 1 && w.result == 5);
+    ring_close(ring);
+}
+
 static void *waker_main(void *arg)
 {
     struct partner *p = arg;

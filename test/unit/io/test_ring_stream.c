@@ -607,6 +607,54 @@ RING_TEST(sending_nothing_is_done_at_once)
     ring_close(ring);
 }
 
+RING_TEST(a_small_send_is_over_at_once_if_asked_for)
+{
+    struct ring *ring = open_ring(engine);
+    int fds[2], result = 0;
+    struct iovec iov[2] = {{"ab", 2}, {"cd", 2}};
+    char got[4];
+    tcp_pair(fds);
+    run_dry(ring);
+    struct writer w = {.send = {.done = writer_done, .iov = iov, .iov_count = 2, .fd = fds[0]}};
+    cr_assert(ring_send_now(ring, &w.send, &result) && result == 4);
+    read_all(fds[1], got, sizeof got);
+    cr_assert(memcmp(got, "abcd", 4) == 0);
+    cr_assert(!ring_has_started(ring));
+    run_dry(ring);
+    cr_assert_eq(w.count, 0, "it was told already");
+    close(fds[1]);
+    run_dry(ring);
+    while (ring_send_now(ring, &w.send, &result) && result > 0) usleep(100);
+    cr_assert(result == -EPIPE || result == -ECONNRESET, "%d", result);
+    ring_close(ring);
+}
+
+RING_TEST(what_a_send_cannot_get_rid_of_at_once_goes_out_later)
+{
+    enum { BYTES = 16 << 20 };
+    struct ring *ring = open_ring(engine);
+    int fds[2], result = 0;
+    char *data = stream_make(BYTES), *got = malloc(BYTES);
+    struct iovec iov[2] = {{data, BYTES / 4}, {data + BYTES / 4, BYTES - BYTES / 4}};
+    tcp_pair(fds);
+    struct writer w = {.send = {.done = writer_done, .iov = iov, .iov_count = 2, .fd = fds[0]}};
+    cr_assert(!ring_send_now(ring, &w.send, &result));
+    cr_assert(ring_has_started(ring));
+    fcntl(fds[1], F_SETFL, O_NONBLOCK);
+    for (size_t len = 0; len < BYTES;) {
+        ssize_t n = recv(fds[1], got + len, BYTES - len, 0);
+        if (n > 0) len += (size_t)n;
+        cr_assert(ring_run(ring, n > 0 ? 0 : 1000) >= 0);
+    }
+    RUN_UNTIL(ring, w.count == 1);
+    cr_assert_eq(w.result, BYTES);
+    cr_assert(memcmp(data, got, BYTES) == 0);
+    cr_assert(iov[0].iov_base == data && iov[1].iov_len == BYTES - BYTES / 4, "as they were");
+    free(data);
+    free(got);
+    ring_close(ring);
+}
+
 RING_TEST(sending_to_a_closed_peer_is_an_error_and_no_signal)
 {
     struct ring *ring = open_ring(engine);

@@ -239,6 +239,8 @@ static void run_in_place(struct job *j)
 void job_enter(struct job *j, bool is_in_place_wanted)
 {
     struct shard *s = j->w->shards[j->home];
+    for (uint32_t i = 0; i < j->w->group.count; i++) // so that the order of calls is that of entry
+        if (i != j->home || is_in_place_wanted) shard_enter_travelling(j->w->shards[i]);
     if (is_in_place_wanted && is_all_home(j) && shard_may_run_in_place(s)) {
         run_in_place(j);
         return;
@@ -269,6 +271,7 @@ struct job *job_start(struct world *w, uint32_t home, const char *line)
     struct job *j = job_new(w, home);
     job_add(j, line);
     job_enter(j, true);
+    shard_enter_travelling(w->shards[home]);
     return j;
 }
 

@@ -74,10 +74,30 @@ Test(inbox, mail_comes_out_oldest_first)
 Test(inbox, a_sleeper_is_woken_by_one_sender_only)
 {
     struct inbox *in = new_inbox();
-    cr_assert(!inbox_claim_wake(in));
-    atomic_store(&in->is_asleep, true);
-    cr_assert(inbox_claim_wake(in));
-    cr_assert(!inbox_claim_wake(in));
+    cr_assert(!inbox_claim(in) && !inbox_is_claimed(in));
+    inbox_fall_asleep(in);
+    cr_assert(inbox_claim(in) && inbox_is_claimed(in));
+    cr_assert(!inbox_claim(in));
+    inbox_wake_up(in);
+    cr_assert(!inbox_is_claimed(in) && !inbox_stand_in(in), "it is awake");
+    free_inbox(in);
+}
+
+Test(inbox, who_stands_in_says_whether_the_owner_must_be_woken)
+{
+    struct inbox *in = new_inbox();
+    struct mail mail = {0};
+    inbox_fall_asleep(in);
+    cr_assert(!inbox_stand_in(in), "not claimed");
+    cr_assert(inbox_claim(in) && inbox_stand_in(in));
+    cr_assert(!inbox_claim(in), "who comes now is seen to");
+    cr_assert(!inbox_stand_down(in, false));
+    cr_assert(inbox_claim(in) && inbox_stand_in(in), "it sleeps as before");
+    inbox_post(in, &mail);
+    cr_assert(inbox_stand_down(in, false), "something came meanwhile");
+    cr_assert(inbox_stand_in(in) && inbox_take_mail(in) == &mail);
+    cr_assert(inbox_stand_down(in, true) && inbox_is_claimed(in));
+    inbox_wake_up(in);
     free_inbox(in);
 }
 
@@ -107,7 +127,7 @@ struct office {
     uint32_t seen_count[INBOXES], mail_count[INBOXES];
     uint32_t next_letter[INBOXES][SENDERS];
     _Atomic uint32_t senders_left;
-    _Atomic uint32_t sleeps, lost_wakes, mixed_mail;
+    _Atomic uint32_t sleeps, stands, lost_wakes, mixed_mail;
 };
 
 struct actor {
@@ -116,9 +136,19 @@ struct actor {
     pthread_t thread;
 };
 
+static bool take_all(struct office *o, uint32_t id);
+
+// Or takes what is there in its owner's place.
 static void wake(struct office *o, uint32_t i)
 {
-    if (inbox_claim_wake(&o->in[i])) sem_post(&o->wakes[i]);
+    struct inbox *in = &o->in[i];
+    if (!inbox_claim(in)) return;
+    if (i % 2 && inbox_stand_in(in)) {
+        take_all(o, i);
+        o->stands++;
+        if (!inbox_stand_down(in, false)) return;
+    }
+    sem_post(&o->wakes[i]);
 }
 
 static void send_parts(struct office *o, struct sending *s)
@@ -182,17 +212,17 @@ static void fall_asleep(struct office *o, uint32_t id)
 {
     struct inbox *in = &o->in[id];
     struct timespec until;
-    atomic_store(&in->is_asleep, true);
+    inbox_fall_asleep(in);
     if (!inbox_has_parts(in) && !inbox_has_mail(in)) {
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += 2;
         o->sleeps++;
         // Nobody came for two seconds: fine, unless there is something in the inbox.
         if (sem_timedwait(&o->wakes[id], &until) && errno == ETIMEDOUT &&
-            atomic_load(&in->is_asleep) && (inbox_has_parts(in) || inbox_has_mail(in)))
+            atomic_load(&in->rest) == REST_ASLEEP && (inbox_has_parts(in) || inbox_has_mail(in)))
             o->lost_wakes++;
     }
-    atomic_store_explicit(&in->is_asleep, false, memory_order_relaxed);
+    inbox_wake_up(in);
 }
 
 static void *owner_main(void *arg)

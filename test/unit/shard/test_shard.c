@@ -65,6 +65,52 @@ Test(shard, the_home_shard_may_be_one_that_meets_and_the_one_that_runs)
     world_free(w);
 }
 
+Test(shard, operations_that_stop_all_shards_and_enter_in_one_turn_meet_once)
+{
+    enum { JOBS = 5 };
+    static const char *const lines[JOBS] = {"RENAME @0a @1b", "RENAME @1b @0c", "RENAME @0x @1x",
+                                            "COPY @0c @1d", "RENAME @1d @0a"};
+    static const char *const want[JOBS] = {"+OK\r\n", "+OK\r\n", "-ERR no such key\r\n", ":1\r\n",
+                                           "+OK\r\n"};
+    struct world *w = world_new(2);
+    struct job *jobs[JOBS];
+    CHECK_LINE(w, "SET @0a v", "+OK");
+    for (int i = 0; i < JOBS; i++) {
+        jobs[i] = job_new(w, 0);
+        job_add(jobs[i], lines[i]);
+        job_enter(jobs[i], false);
+    }
+    cr_assert(!w->shards[0]->parked && w->shards[0]->travelling == jobs[0]->op);
+    world_settle(w);
+    for (int i = 0; i < JOBS; i++) {
+        cr_assert(jobs[i]->is_done);
+        cr_assert_str_eq(jobs[i]->reply, want[i], "%s", lines[i]);
+        job_free(jobs[i]);
+    }
+    uint64_t meetings = 0;
+    for (int i = 0; i < 2; i++) meetings += stat_get(&w->engine->stats[i]->meetings);
+    cr_assert_eq(meetings, 1);
+    CHECK_LINE(w, "MGET @0a @1b @0c @1d", "*4 $1 v $-1 $1 v $-1");
+    world_free(w);
+}
+
+Test(shard, what_travels_enters_before_anything_else_that_its_shard_submits)
+{
+    struct world *w = world_new(2);
+    CHECK_LINE(w, "SET @0a v", "+OK");
+    struct job *first = job_new(w, 0), *second = job_new(w, 0);
+    job_add(first, "RENAME @0a @1b");
+    job_enter(first, false);
+    job_add(second, "GET @1b");
+    job_enter(second, false);
+    cr_assert_null(w->shards[0]->travelling);
+    world_settle(w);
+    cr_assert_str_eq(second->reply, "$1\r\nv\r\n");
+    job_free(first);
+    job_free(second);
+    world_free(w);
+}
+
 struct letter {
     struct mail mail;
     struct shard *delivered_to;
@@ -205,7 +251,8 @@ struct trial {
     uint64_t seed;
     int step;
     struct open_job open[OPEN_MAX];
-    uint32_t in_place, parked_turns, meetings;
+    uint32_t home; // of the job that was entered last
+    uint32_t in_place, parked_turns, meetings, travelling;
 };
 
 static uint32_t pick(struct trial *t, uint32_t n)
@@ -291,7 +338,8 @@ static void model_select(struct trial *t, const struct job *j)
 
 static void enter(struct trial *t, struct open_job *o)
 {
-    struct job *j = job_new(t->w, pick(t, t->w->group.count));
+    if (pick(t, 2)) t->home = pick(t, t->w->group.count); // often the same twice in one turn
+    struct job *j = job_new(t->w, t->home);
     j->db = pick(t, 4) == 0;
     j->resp = pick(t, 2) ? 2 : 3;
     for (uint32_t n = 1 + pick(t, pick(t, 2) ? 1 : 6); n; n--) {
@@ -313,6 +361,7 @@ static void enter(struct trial *t, struct open_job *o)
     for (uint32_t i = 0; i < j->count; i++) model_run(t, o, &j->calls[i].piece);
     job_enter(j, pick(t, 4) != 0);
     t->in_place += j->was_in_place;
+    t->travelling += j->w->shards[j->home]->travelling_count > 1;
 }
 
 static int compare_slices(const void *a, const void *b)
@@ -429,17 +478,18 @@ static void run_trial(struct trial *t, uint64_t seed, uint32_t shard_count)
 Test(shard, whatever_the_order_of_turns_all_is_as_in_one_database_fed_in_the_order_of_entry,
      .timeout = 180)
 {
-    uint32_t in_place = 0, parked_turns = 0, meetings = 0;
+    uint32_t in_place = 0, parked_turns = 0, meetings = 0, travelling = 0;
     for (uint64_t seed = 1; seed <= 24; seed++) {
         struct trial t;
         run_trial(&t, seed, 2 + seed % 3);
         in_place += t.in_place;
         parked_turns += t.parked_turns;
         meetings += t.meetings;
+        travelling += t.travelling;
     }
-    cr_assert(in_place > 100 && parked_turns > 100 && meetings > 100,
-              "%u in place, %u turns of parked shards, %u meetings", in_place, parked_turns,
-              meetings);
+    cr_assert(in_place > 100 && parked_turns > 100 && meetings > 100 && travelling > 20,
+              "%u in place, %u turns of parked shards, %u meetings, %u travelled together",
+              in_place, parked_turns, meetings, travelling);
 }
 
 // --- threads -------------------------------------------------------------------------------------
@@ -508,6 +558,8 @@ static void run_threads(uint32_t jobs_0, uint32_t jobs_1, const char *want)
     }
     for (int i = 0; i < 2; i++) pthread_join(threads[i].thread, NULL);
     pthread_barrier_destroy(&barrier);
+    for (uint32_t i = 0; i < 2; i++) // whoever sleeps while the other works
+        if (jobs[1 - i]) cr_assert_gt(stat_get(&w->engine->stats[i]->stand_ins), 0);
     for (uint32_t i = 0; i < 2; i++) world_open_ring(w, i);
     world_settle(w);
     for (int i = 0; i < 2; i++) {
@@ -518,7 +570,7 @@ static void run_threads(uint32_t jobs_0, uint32_t jobs_1, const char *want)
     world_free(w);
 }
 
-Test(shard, a_sleeping_shard_is_woken, .timeout = 60)
+Test(shard, a_sleeping_shard_is_woken_or_stood_in_for, .timeout = 60)
 {
     run_threads(3000, 0, "*2 $-1 $4 2400");
 }
