@@ -503,7 +503,7 @@ static void see_to_sleepers(struct shard *s)
 // it.
 static void work_on_image(struct shard *s, bool is_busy)
 {
-    enum { BUCKETS = 16, SHARE = 10 }; // some tens of microseconds
+    enum { BUCKETS = 16, SHARE = 6 }; // some tens of microseconds
     int64_t now_us = clock_mono_us();
     if (is_busy && now_us < s->next_slice_us) return;
     enum image_state state = image_work(s->image, s->space, BUCKETS);
