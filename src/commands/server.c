@@ -144,7 +144,7 @@ static int parse_shutdown(const struct ctx *ctx, bool *is_abort)
 static void shutdown_(struct ctx *ctx)
 {
     const struct host *host = ctx->engine->host;
-    char error[256] = "ERR Errors trying to SHUTDOWN. Check logs.";
+    char error[256] = ERR_SHUTDOWN;
     bool is_abort;
     int flags = parse_shutdown(ctx, &is_abort);
     if (flags < 0) {

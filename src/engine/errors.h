@@ -22,6 +22,7 @@
 #define ERR_TIMEOUT_RANGE    "ERR timeout is out of range"
 #define ERR_READ_ONLY_SCRIPT "ERR Write commands are not allowed from read-only scripts."
 #define ERR_TIMEOUT_NEG      "ERR timeout is negative"
+#define ERR_SHUTDOWN         "ERR Errors trying to SHUTDOWN. Check logs."
 
 // %s: the command's full name
 #define ERR_SUBSCRIBER                                                                             \

@@ -39,6 +39,8 @@ struct session {
     bool is_authenticated;
     bool is_closing; // close once the replies written so far are sent
     bool is_cut_off; // close at once
+    bool awaits_stop; // it said SHUTDOWN: what it sent after that is not executed before the server
+                      // either stops or cannot
     bool is_monitor;
     bool is_no_touch, is_no_evict;
     bool is_unix_socket;

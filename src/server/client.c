@@ -157,8 +157,8 @@ static bool is_quiet(const struct client *c)
 {
     return !c->ops && !c->is_sending && !c->is_dirty && !c->query && !c->big && !c->is_dead &&
            !c->has_eof && !c->is_paused && !c->session.is_monitor && !c->session.is_closing &&
-           !c->session.subscriptions && !c->session.tracking && !c->session.is_pinned &&
-           !c->session.is_in_multi && !c->session.watch && !c->sending &&
+           !c->session.awaits_stop && !c->session.subscriptions && !c->session.tracking &&
+           !c->session.is_pinned && !c->session.is_in_multi && !c->session.watch && !c->sending &&
            reply_bytes(&c->reply) == 0 && request_parser_is_idle(&c->parser);
 }
 
@@ -275,7 +275,8 @@ static size_t waiting_bytes(const struct client *c)
 // request: then there is nothing to go on with, and the rest of it must come.
 static bool has_enough(const struct client *c)
 {
-    bool is_held_up = c->is_stalled || c->is_paused || !dispatch_has_room(c);
+    bool is_held_up =
+        c->is_stalled || c->is_paused || c->session.awaits_stop || !dispatch_has_room(c);
     return is_held_up && waiting_bytes(c) > CLIENT_QUERY_MAX;
 }
 

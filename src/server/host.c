@@ -256,16 +256,6 @@ static void get_config(struct ctx *ctx, const struct slice *patterns, int count,
     pthread_mutex_unlock(&server->mutex);
 }
 
-static bool switch_log(struct ctx *ctx, const struct settings *next, char *error, size_t error_size)
-{
-    struct server *server = server_of(ctx);
-    if (next->appendonly == server->config->settings->appendonly ||
-        persistence_switch_log(server->persistence, &worker_here(ctx)->shard, next->appendonly))
-        return true;
-    config_format_error("appendonly", "A rewrite of the log is under way", error, error_size);
-    return false;
-}
-
 static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, char *error,
                        size_t error_size)
 {
@@ -273,8 +263,9 @@ static bool set_config(struct ctx *ctx, const struct slice *pairs, int count, ch
     bool is_local = address_is_local(ctx->session->fd);
     pthread_mutex_lock(&server->mutex);
     struct settings *next = config_set(server->config, pairs, count, is_local, error, error_size);
-    bool is_applied = next && server_apply_settings(server, next, error, error_size) &&
-                      switch_log(ctx, next, error, error_size);
+    bool is_applied = next && server_apply_settings(server, next, error, error_size);
+    if (is_applied && next->appendonly != server->config->settings->appendonly)
+        persistence_switch_log(server->persistence, &worker_here(ctx)->shard, next->appendonly);
     if (is_applied)
         server_publish_settings(server, next);
     else
@@ -324,7 +315,7 @@ static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t erro
         copy_text(error, error_size, busy);
         return false;
     }
-    ctx->session->is_closing = true;
+    ctx->session->awaits_stop = true;
     struct server *server = server_of(ctx);
     // Relaxed: is_stopping comes behind it.
     if (flags & SHUTDOWN_FORCE)

@@ -27,8 +27,8 @@ struct run {
 
 static bool may_go_on(const struct client *c)
 {
-    return !c->is_dead && !c->session.is_closing && !c->is_stalled && !c->is_paused && !c->big &&
-           !c->is_executing && dispatch_has_room(c);
+    return !c->is_dead && !c->session.is_closing && !c->session.awaits_stop && !c->is_stalled &&
+           !c->is_paused && !c->big && !c->is_executing && dispatch_has_room(c);
 }
 
 static bool is_paused_for(struct client *c, const struct call *call)

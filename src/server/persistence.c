@@ -132,23 +132,29 @@ static void set_trouble(struct engine *e, enum engine_trouble trouble, bool is_o
         atomic_fetch_and_explicit(&e->troubles, ~(uint32_t)trouble, memory_order_relaxed);
 }
 
+// A log that is off may fail as it likes.
+static void update_log_trouble(struct persistence *p)
+{
+    bool is_failing = atomic_load(&p->is_log_on) && atomic_load(&p->failing_logs);
+    set_trouble(p->server->engine, ENGINE_LOG_FAILS, is_failing);
+}
+
 static void on_trouble(void *owner, int error, const char *doing, const char *path)
 {
     struct worker *w = worker_of(owner);
     struct persistence *p = w->server->persistence;
     bool was_failing = w->is_log_failing;
     if (error) {
-        log_write(LOG_WARNING, "Cannot %s the append-only log '%s': %s. Writes are refused.", doing,
-                  path, strerror(error));
+        log_write(LOG_WARNING, "Cannot %s the append-only log '%s': %s.%s", doing, path,
+                  strerror(error), atomic_load(&p->is_log_on) ? " Writes are refused." : "");
         atomic_store_explicit(&w->server->engine->log_errno, error, memory_order_relaxed);
     } else {
         log_write(LOG_WARNING, "The append-only log '%s' can be written again.", path);
     }
     w->is_log_failing = error != 0;
     if (w->is_log_failing == was_failing) return;
-    uint32_t change = error ? 1 : (uint32_t)-1;
-    uint32_t failing = atomic_fetch_add(&p->failing_logs, change) + change;
-    set_trouble(w->server->engine, ENGINE_LOG_FAILS, failing != 0);
+    atomic_fetch_add(&p->failing_logs, error ? 1 : (uint32_t)-1);
+    update_log_trouble(p);
 }
 
 static void on_rotated(void *owner, bool was_broken, uint64_t old_bytes, uint64_t old_end_seq,
@@ -335,7 +341,7 @@ static void set_image(struct persistence *p, struct image *image)
     p->image = image;
     p->rotation_count = 0;
     memset(p->rotations, 0, p->server->worker_count * sizeof p->rotations[0]);
-    if (image && p->is_stopping) image_cancel(image);
+    if (image && (p->is_stopping || p->is_given_up)) image_cancel(image);
     pthread_mutex_unlock(&p->mutex);
 }
 
@@ -385,25 +391,25 @@ static void add_epoch(struct persistence *p)
 }
 
 // Until it can be written nothing that the logs hold is safe: writes are refused meanwhile. False
-// if the server stops first.
+// if the server stops or the log is turned off first.
 static bool write_manifest(struct persistence *p)
 {
     struct dir_error e;
     struct engine *engine = p->server->engine;
-    bool is_stopping = false, has_failed = false;
+    bool is_over = false, has_failed = false;
     while (!persistence_sync_epoch(p, &e) || !manifest_write(&p->manifest, p->dir, &e)) {
         log_write(LOG_WARNING, "The append-only log cannot go on: %s. Writes are refused.", e.text);
         atomic_store_explicit(&engine->log_errno, e.code, memory_order_relaxed);
-        set_trouble(engine, ENGINE_LOG_FAILS, true);
+        set_trouble(engine, ENGINE_LOG_FAILS, atomic_load(&p->is_log_on));
         has_failed = true;
         pthread_mutex_lock(&p->mutex);
-        is_stopping = p->is_stopping;
+        is_over = p->is_stopping || p->is_given_up;
         pthread_mutex_unlock(&p->mutex);
-        if (is_stopping) return false;
+        if (is_over) break;
         sleep(1);
     }
-    if (has_failed && !atomic_load(&p->failing_logs)) set_trouble(engine, ENGINE_LOG_FAILS, false);
-    return true;
+    if (has_failed) update_log_trouble(p);
+    return !is_over;
 }
 
 static void remove_rubbish(struct persistence *p)
@@ -420,6 +426,14 @@ static void turn_off(struct shard *s, void *arg)
     log_set_optional(s->log, true);
 }
 
+static void turn_all_off(struct persistence *p, struct shard *here)
+{
+    p->must_turn_off = false;
+    atomic_store(&p->is_log_on, false);
+    update_log_trouble(p);
+    shard_enter_all(here, turn_off, NULL);
+}
+
 static void note_redis(struct persistence *p)
 {
     recovery_note_redis(&p->manifest, lock_settings(p));
@@ -433,6 +447,15 @@ static void replace_by_base(struct persistence *p, const char *base, uint64_t by
     manifest_drop_epochs(m, p->epoch);
     snprintf(m->base, sizeof m->base, "%s", base);
     m->base_bytes = bytes;
+}
+
+// Unless it was turned off meanwhile.
+static void note_log_on(struct persistence *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    if (!p->is_given_up) atomic_store(&p->is_log_on, true);
+    pthread_mutex_unlock(&p->mutex);
+    update_log_trouble(p);
 }
 
 static bool rewrite(struct persistence *p, struct dir_error *e)
@@ -463,7 +486,7 @@ static bool rewrite(struct persistence *p, struct dir_error *e)
     }
     if (is_good) {
         tell_named(p, true);
-        atomic_store(&p->is_log_on, true);
+        note_log_on(p);
         remove_rubbish(p);
     }
     end_image(p);
@@ -532,6 +555,7 @@ static void run_job(struct persistence *p, enum job_kind kind)
         log_write(LOG_NOTICE, "%s terminated with success", what);
     else
         log_write(LOG_WARNING, "%s failed: %s", what, e.text);
+    if (!is_good && kind == JOB_REWRITE && p->is_given_up) return; // as it was wished
     if (kind == JOB_SNAPSHOT)
         note_snapshot(p, is_good, began_s);
     else
@@ -565,6 +589,7 @@ static void *background(void *arg)
 static void begin(struct persistence *p, enum job_kind kind)
 {
     p->wanted = p->running = kind;
+    p->is_given_up = false;
     if (kind == JOB_SNAPSHOT) {
         p->last_try_ms = clock_unix_ms();
         p->info.saving_since_s = p->last_try_ms / 1000;
@@ -644,9 +669,12 @@ static bool is_rewrite_due(struct persistence *p, const struct settings *s, int6
 
 void persistence_cron(struct persistence *p, int64_t now_ms)
 {
-    const struct settings *s = shard_settings(&p->server->workers[0]->shard);
+    struct shard *here = &p->server->workers[0]->shard;
+    const struct settings *s = shard_settings(here);
     pthread_mutex_lock(&p->mutex);
-    if (p->running == JOB_NONE && p->is_ready) {
+    if (p->running == JOB_NONE && p->must_turn_off) {
+        turn_all_off(p, here);
+    } else if (p->running == JOB_NONE && p->is_ready) {
         if (is_rewrite_due(p, s, now_ms))
             begin(p, JOB_REWRITE);
         else if (p->is_snapshot_scheduled || is_snapshot_due(p, s, now_ms))
@@ -716,16 +744,18 @@ bool persistence_save_at_end(struct persistence *p)
     return is_saved || save_now(p, &e);
 }
 
-bool persistence_switch_log(struct persistence *p, struct shard *here, bool is_on)
+void persistence_switch_log(struct persistence *p, struct shard *here, bool is_on)
 {
-    if (is_on) return true; // persistence_cron begins the rewrite that turns it on
     pthread_mutex_lock(&p->mutex);
-    bool is_busy = p->running == JOB_REWRITE;
+    if (is_on) { // persistence_cron begins the rewrite that turns it on
+        p->must_turn_off = false;
+    } else {
+        turn_all_off(p, here);
+        // A rewrite would turn it on again.
+        p->must_turn_off = p->is_given_up = p->running == JOB_REWRITE;
+        if (p->is_given_up && p->image) image_cancel(p->image);
+    }
     pthread_mutex_unlock(&p->mutex);
-    if (is_busy) return false;
-    atomic_store(&p->is_log_on, false);
-    shard_enter_all(here, turn_off, NULL);
-    return true;
 }
 
 static void loading_info(struct persistence *p, struct persistence_info *out)

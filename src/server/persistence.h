@@ -49,6 +49,8 @@ struct persistence {
     // Guarded by mutex:
     enum job_kind wanted, running;
     bool is_rewrite_scheduled, is_snapshot_scheduled, is_stopping;
+    _Atomic bool is_given_up;       // the log was turned off during the rewrite that runs
+    bool must_turn_off;             // once more, when that has ended
     uint32_t attached;              // workers that have their log
     bool is_ready;                  // all of them: jobs may begin
     struct image *image;            // of the job that runs
@@ -104,8 +106,9 @@ void persistence_detach(struct worker *w);
 bool persistence_save(struct persistence *p, char *error, size_t error_size);
 enum host_save persistence_begin(struct persistence *p, enum job_kind kind, bool may_schedule);
 void persistence_tell(struct persistence *p, struct persistence_info *out);
-// CONFIG SET appendonly, by a worker, before it is published. False: a rewrite is under way.
-bool persistence_switch_log(struct persistence *p, struct shard *here, bool is_on);
+// CONFIG SET appendonly, by a worker, before it is published. A rewrite that is under way is given
+// up when it is turned off.
+void persistence_switch_log(struct persistence *p, struct shard *here, bool is_on);
 
 // --- for loading.c -------------------------------------------------------------------------------
 

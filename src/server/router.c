@@ -425,13 +425,12 @@ void router_run(struct router *r)
     r->signal_ready.done = on_signal;
     ring_ready_start(r->ring, &r->signal_ready);
     start_accepting(r, 0);
-    do {
-        atomic_store(&r->is_asked_to_stop, false);
-        while (!atomic_load(&r->is_asked_to_stop)) {
+    do
+        while (!atomic_exchange(&r->is_asked_to_stop, false)) {
             ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
             answer_wanted(r);
         }
-    } while (!server_may_stop(r->server));
+    while (!server_may_stop(r->server));
     atomic_store(&r->is_stopping, true);
     pthread_mutex_lock(&r->mutex);
     pthread_cond_broadcast(&r->answered); // nobody is answered any more

@@ -334,6 +334,7 @@ bool server_may_stop(struct server *server)
     log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
                            "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
     atomic_store(&server->is_all_saved, false);
+    for (uint32_t i = 0; i < server->worker_count; i++) worker_tell_goes_on(server->workers[i]);
     return false;
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/errors.h"
 #include "engine/settings.h"
 #include "server/client.h"
 #include "server/loading.h"
@@ -40,23 +41,60 @@ static void flush(struct shard *s)
     w->dirty = held;
 }
 
-// Oldest first. Any may be gone when its turn comes: what those before it sent is executed here.
-static void end_pause(struct worker *w, int64_t now_ms)
+// All that `release` says were held up go on, oldest first. Any may be gone when its turn comes:
+// what those before it sent is executed here.
+static void resume_all(struct worker *w, bool (*release)(struct client *c))
 {
-    if (!w->pause_until_ms || now_ms < w->pause_until_ms) return;
-    w->pause_until_ms = 0;
     uint32_t count = 0;
     uint64_t *ids = mem_alloc((w->client_count + 1) * sizeof ids[0]);
     for (struct client *c = w->clients; c; c = c->next)
-        if (c->is_paused) ids[count++] = c->session.id;
+        if (c->is_paused || c->session.awaits_stop) ids[count++] = c->session.id;
     while (count) {
         struct client *c = client_ids_find(&w->ids, ids[--count]);
-        if (!c || !c->is_paused) continue;
-        c->is_paused = false;
+        if (!c || !release(c)) continue;
         client_resume(c);
         client_settle(c);
     }
     mem_free(ids);
+}
+
+static bool release_paused(struct client *c)
+{
+    bool was_paused = c->is_paused;
+    c->is_paused = false;
+    return was_paused;
+}
+
+static void end_pause(struct worker *w, int64_t now_ms)
+{
+    if (!w->pause_until_ms || now_ms < w->pause_until_ms) return;
+    w->pause_until_ms = 0;
+    resume_all(w, release_paused);
+}
+
+static bool release_from_stop(struct client *c)
+{
+    if (!c->session.awaits_stop) return false;
+    c->session.awaits_stop = false;
+    const struct shard *s = &c->worker->shard;
+    stats_count_error(s->engine->stats[s->id], "ERR");
+    if (c->session.reply_mode != REPLY_ON) return true;
+    reply_error(&c->reply, ERR_SHUTDOWN);
+    output_mark_dirty(c);
+    return true;
+}
+
+static void deliver_goes_on(struct shard *s, struct mail *mail)
+{
+    mem_free(mail);
+    resume_all(worker_of(s), release_from_stop);
+}
+
+void worker_tell_goes_on(struct worker *w)
+{
+    struct mail *mail = mem_calloc(sizeof *mail);
+    mail->deliver = deliver_goes_on;
+    shard_post(NULL, &w->shard, mail);
 }
 
 // Once a second: clients that idle too long, or stay above a soft limit.

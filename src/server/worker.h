@@ -75,6 +75,8 @@ void worker_destroy(struct worker *w);
 // A turn in the midst of something that takes long: connections are read and answered, but nothing
 // is executed on the keyspace (shard_turn_inside).
 void worker_turn_inside(struct worker *w);
+// To whom SHUTDOWN was said at home here: the server cannot stop. Any thread.
+void worker_tell_goes_on(struct worker *w);
 // Ticks until the server stops, then until what is under way has been answered on all shards.
 void worker_run(struct worker *w);
 

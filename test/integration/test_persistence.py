@@ -148,6 +148,30 @@ def logged(t, policy):
     expect_state(t, want, state(home.run(2)))
 
 
+@test("turning the log off ends the rewrite that runs, and turning it on begins another", threads=THREADS)
+def switched_during_a_rewrite(t, threads):
+    home = Home(t)
+    conn = home.run(threads, appendonly="yes")
+    many(conn)
+    for i in range(6):
+        off = ("CONFIG", "SET", "appendonly", "no")
+        t.equal(conn.pipeline([("BGREWRITEAOF",), off])[1], OK)
+        t.equal(field(conn, "aof_enabled"), "0")
+        conn.cmd("SET", "not logged", i)
+        if i % 2:
+            t.wait_for(lambda: field(conn, "aof_rewrite_in_progress") == "0", "its end")
+        t.equal(field(conn, "aof_last_bgrewrite_status"), "ok")
+        before = int(field(conn, "aof_rewrites"))
+        t.equal(conn.cmd("CONFIG", "SET", "appendonly", "yes"), OK)
+        t.wait_for(lambda: int(field(conn, "aof_rewrites")) > before, "another base")
+        conn.cmd("SET", "logged", i)
+        want = state(conn)
+        home.server.kill()
+        home.server.ended = True
+        conn = home.run(threads, appendonly="yes")
+        expect_state(t, want, state(conn))
+
+
 @test("the log can be turned on and off while the server runs", threads=THREADS)
 def switched(t, threads):
     home = Home(t)
@@ -223,7 +247,11 @@ def cannot_save(t, threads):
     home.path("dump.rdb").mkdir()
     home.server.send_signal(15)
     t.wait_for(lambda: b"Errors trying to SHUTDOWN" in home.server.log(), "a refusal to stop")
-    t.equal(conn.cmd("SET", "k", 2), OK)
+    error = R("-", b"ERR Errors trying to SHUTDOWN. Check logs.")
+    replies = conn.pipeline([("SET", "k", 2), ("SHUTDOWN",), ("INCR", "k")])
+    t.equal(replies, [OK, error, R(":", 3)])
+    t.equal(t.connect(home.server).cmd("SHUTDOWN", "SAVE"), error)
+    conn.cmd("DECR", "k")
     home.path("dump.rdb").rmdir()
     home.server.stop()
     t.equal(home.run(threads).cmd("GET", "k"), R("$", b"2"))
