@@ -140,6 +140,7 @@ struct settings {
     struct save_point save[SETTINGS_SAVE_MAX];
     uint32_t save_count;
     char *dbfilename;
+    uint64_t snapshot_rate_limit; // bytes a second of BGSAVE and BGREWRITEAOF; 0: none
     bool rdbcompression, rdbchecksum, rdb_del_sync_files, stop_writes_on_bgsave_error;
     bool appendonly;
     char *appendfilename, *appenddirname;

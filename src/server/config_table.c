@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The table: every directive that a redis.conf of Redis 7.0, 7.2 or 7.4 may contain, and Gyre's own
-// (threads, io, uring-level). Its order is the order of CONFIG GET * and of what CONFIG REWRITE
-// appends.
+// (threads, io, uring-level, snapshot-rate-limit). Its order is the order of CONFIG GET * and of
+// what CONFIG REWRITE appends.
 //
 // Typed rows name a field of struct settings, whose default stands in engine/settings.c alone;
 // INERT rows have no field: give such a directive a meaning by giving it a field and making its row
@@ -256,6 +256,7 @@ const struct directive config_table[] = {
     STRING("dbfilename", dbfilename, .flags = DIR_PROTECTED | DIR_FILENAME),
     BOOL("rdbcompression", rdbcompression),
     BOOL("rdbchecksum", rdbchecksum, IMMUTABLE),
+    MEMORY("snapshot-rate-limit", snapshot_rate_limit, 0, LLONG_MAX),
     BOOL("rdb-del-sync-files", rdb_del_sync_files),
     BOOL("stop-writes-on-bgsave-error", stop_writes_on_bgsave_error),
     BOOL("appendonly", appendonly),

@@ -57,9 +57,9 @@ static void unlock_settings(struct persistence *p)
     pthread_mutex_unlock(&p->server->mutex);
 }
 
-// name: NULL: dbfilename.
+// name: NULL: dbfilename. is_limited: it is made while the server works.
 static struct image *new_image(struct persistence *p, const char *dir, const char *name,
-                               bool is_base)
+                               bool is_base, bool is_limited)
 {
     const struct settings *s = lock_settings(p);
     struct image_options o = {.dir = dir,
@@ -68,6 +68,7 @@ static struct image *new_image(struct persistence *p, const char *dir, const cha
                               .has_checksum = s->rdbchecksum,
                               .entries = rdb_file_options_of(s, clock_unix_ms()),
                               .shard_count = p->server->worker_count,
+                              .rate_bytes = is_limited ? s->snapshot_rate_limit : 0,
                               .preamble = put_functions,
                               .arg = p};
     struct image *image = image_new(&o);
@@ -94,7 +95,7 @@ bool persistence_write_image(struct persistence *p, const char *dir, const char 
 {
     enum { BUCKETS = 1024 };
     struct engine *engine = p->server->engine;
-    struct writing w = {.image = new_image(p, dir, name, is_base)};
+    struct writing w = {.image = new_image(p, dir, name, is_base, false)};
     pthread_t thread;
     int failed = pthread_create(&thread, NULL, write_image_main, &w);
     if (failed) {
@@ -357,7 +358,7 @@ static void end_image(struct persistence *p)
 static bool snapshot(struct persistence *p, struct dir_error *e)
 {
     uint64_t bytes;
-    set_image(p, new_image(p, ".", NULL, false));
+    set_image(p, new_image(p, ".", NULL, false, true));
     ask_for_cut(p);
     bool is_good = image_write(p->image, &bytes, e);
     end_image(p);
@@ -466,7 +467,7 @@ static bool rewrite(struct persistence *p, struct dir_error *e)
     if (!persistence_open_epoch(p, e)) return false;
     manifest_base_name(base, p->epoch);
     p->is_first = !atomic_load(&p->is_log_on);
-    set_image(p, new_image(p, p->dir, base, true));
+    set_image(p, new_image(p, p->dir, base, true, true));
     ask_for_cut(p);
     bool is_whole = wait_for_rotations(p);
     if (p->is_first) {
@@ -501,7 +502,7 @@ static bool write_base_only(struct persistence *p, struct dir_error *e)
     if (!dir_make(p->dir, e)) return false;
     p->epoch = p->next_epoch++;
     manifest_base_name(base, p->epoch);
-    set_image(p, new_image(p, p->dir, base, true));
+    set_image(p, new_image(p, p->dir, base, true, true));
     ask_for_cut(p);
     bool is_good = image_write(p->image, &bytes, e);
     end_image(p);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/crc64.h"
 #include "base/mem.h"
 #include "engine/snapshot.h"
@@ -52,6 +53,7 @@ struct image {
     stat_u64 bytes, keys_total;
     int fd;
     uint64_t crc, unsynced;
+    int64_t began_us; // of the writing, monotonic
     struct part parts[];
 };
 
@@ -220,6 +222,27 @@ static struct chunk *take_chunk(struct image *im, struct part **at, bool *is_can
     return c;
 }
 
+static bool is_hurried(const struct image *im)
+{
+    size_t queued = 0;
+    for (uint32_t i = 0; i < im->options.shard_count; i++) queued += im->parts[i].queued_bytes;
+    return im->is_canceled || queued > IMAGE_RUSH_BYTES;
+}
+
+// Waits until the rate allows for what was written.
+static void keep_to_rate(struct image *im)
+{
+    uint64_t rate = im->options.rate_bytes;
+    if (!rate) return;
+    double taken_us = (double)stat_get(&im->bytes) * 1e6 / (double)rate;
+    int64_t until_us = im->began_us + (int64_t)MIN(taken_us, 1e15);
+    struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    pthread_mutex_lock(&im->mutex);
+    while (!is_hurried(im) && clock_mono_us() < until_us)
+        pthread_cond_timedwait(&im->has_chunks, &im->mutex, &until);
+    pthread_mutex_unlock(&im->mutex);
+}
+
 static bool write_chunks(struct image *im, const char *path, struct dir_error *e)
 {
     struct part *at = NULL;
@@ -229,6 +252,7 @@ static bool write_chunks(struct image *im, const char *path, struct dir_error *e
         is_good = write_bytes(im, path, buf_slice(&c->bytes), e);
         buf_free(&c->bytes);
         mem_free(c);
+        keep_to_rate(im);
     }
     if (is_good && is_canceled) dir_fail(e, "cannot finish '%s': it was given up", path);
     return is_good && !is_canceled;
@@ -294,6 +318,7 @@ bool image_write(struct image *im, uint64_t *bytes, struct dir_error *e)
     char name[64 + sizeof DIR_TEMPORARY];
     snprintf(name, sizeof name, "%.60s%s", im->name, DIR_TEMPORARY);
     char *path = dir_join(im->dir, name);
+    im->began_us = clock_mono_us();
     im->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     bool is_good = im->fd >= 0 || dir_fail_errno(e, errno, "create", path);
     is_good = is_good && write_preamble(im, path, e) && write_chunks(im, path, e) &&
@@ -340,7 +365,11 @@ struct image *image_new(const struct image_options *o)
     im->dir = mem_strndup(o->dir, strlen(o->dir));
     im->name = mem_strndup(o->name, strlen(o->name));
     pthread_mutex_init(&im->mutex, NULL);
-    pthread_cond_init(&im->has_chunks, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&im->has_chunks, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     im->parts_left = o->shard_count;
     im->fd = -1;
     for (uint32_t i = 0; i < o->shard_count; i++) {

@@ -12,6 +12,10 @@
 //
 // What waits for the writer is bounded: image_work stops at IMAGE_QUEUE_BYTES a shard. What a
 // command must have saved before it writes is never kept waiting and may exceed that.
+//
+// The writer may be held to a rate (image_options.rate_bytes). Then the shards wait for it most of
+// the time; but when more than IMAGE_RUSH_BYTES wait, because commands write faster than that, it
+// writes as fast as it can: memory matters more.
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,6 +26,7 @@
 #include "store/rdb_file.h"
 
 #define IMAGE_QUEUE_BYTES (4u << 20)
+#define IMAGE_RUSH_BYTES  (64u << 20)
 
 struct image;
 struct engine;
@@ -32,6 +37,7 @@ struct image_options {
     bool is_compressed, has_checksum;
     struct rdb_file_options entries; // as the settings say (rdb_file_options_of)
     uint32_t shard_count;
+    uint64_t rate_bytes; // a second; 0: no limit
     // Appends what belongs in front of all keys (functions); the writer's thread. May be NULL.
     void (*preamble)(void *arg, struct buf *out);
     void *arg;

@@ -3,6 +3,7 @@
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from harness import OK, R, Server, encode, info
@@ -255,6 +256,28 @@ def cannot_save(t, threads):
     home.path("dump.rdb").rmdir()
     home.server.stop()
     t.equal(home.run(threads).cmd("GET", "k"), R("$", b"2"))
+
+
+@test("a snapshot keeps to the rate that is set, and ends at once when the server stops", threads=THREADS)
+def limited(t, threads):
+    home = Home(t)
+    conn = home.run(threads, snapshot_rate_limit="2mb")
+    for i in range(48):
+        conn.cmd("SET", f"key {i}", t.rng.randbytes(1 << 16))
+    began = time.monotonic()
+    conn.cmd("BGSAVE")
+    t.wait_for(lambda: field(conn, "rdb_bgsave_in_progress") == "0", "its end", 20)
+    took = time.monotonic() - began
+    t.check(took >= 1.4, f"3 MiB at 2 MiB a second took {took:.2f} s")
+    for _ in range(100):  # more than may wait for the writer: it stops in the midst of it
+        conn.cmd("RPUSH", "list", *(t.rng.randbytes(64) for _ in range(1000)))
+    t.equal(conn.cmd("CONFIG", "SET", "snapshot-rate-limit", "64kb"), OK)
+    conn.cmd("BGSAVE")
+    t.equal(field(conn, "rdb_bgsave_in_progress"), "1")
+    home.server.stop()
+    conn = home.run(threads)
+    t.equal(conn.cmd("STRLEN", "key 7"), R(":", 1 << 16))
+    t.equal(conn.cmd("DBSIZE"), R(":", 48))
 
 
 @test("what was queued before writes were refused is refused with EXEC", threads=THREADS)
