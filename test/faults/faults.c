@@ -16,10 +16,12 @@
 // but a sync, which takes its time, is two records, at its beginning and at its end: it covers what
 // stands before its beginning. The test appends records of its own (RECORD_MARK) to the same file.
 //
-// All real calls are made by syscall(2): nothing has to be looked up, so the library works as early
-// as a sanitizer's runtime needs it.
+// All real calls that concern files are made by syscall(2): nothing has to be looked up, so the
+// library works as early as a sanitizer's runtime needs it. Memory is different: what the server
+// takes from mimalloc can fail, too. Sanitizer builds take it from malloc, which is not touched.
 #undef _FILE_OFFSET_BITS // the plain names and those that end in 64 are all defined here
 #undef _FORTIFY_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -46,8 +48,9 @@ enum kind {
     RENAME,
     UNLINK,
     TRUNCATE,
-    ALLOCATE,
+    ALLOCATE, // of a file's space
     MKDIR,
+    MEMORY, // counted only while armed: each command takes some
     KIND_COUNT,
 };
 enum { RECORD_CLOSE = 14, RECORD_MARK = 15 };
@@ -506,4 +509,51 @@ int mkdir(const char *path, mode_t mode)
     if (result == 0) record((struct record){.kind = MKDIR}, name, "");
     pthread_mutex_unlock(&lock);
     return result;
+}
+
+// --- memory --------------------------------------------------------------------------------------
+
+static bool memory_fails(void)
+{
+    if (!control || !atomic_load_explicit(&control->is_armed, memory_order_relaxed)) return false;
+    return control->kinds >> MEMORY & 1 && judge(MEMORY, "") == FAILS;
+}
+
+// The function behind the one of the same name here, looked up once.
+static void *real(_Atomic(void *) *place, const char *name)
+{
+    void *function = atomic_load_explicit(place, memory_order_relaxed);
+    if (function) return function;
+    function = dlsym(RTLD_NEXT, name);
+    if (!function) abort();
+    atomic_store_explicit(place, function, memory_order_relaxed);
+    return function;
+}
+
+void *mi_malloc(size_t len)
+{
+    static _Atomic(void *) place;
+    if (memory_fails()) return NULL;
+    return ((void *(*)(size_t))real(&place, "mi_malloc"))(len);
+}
+
+void *mi_zalloc(size_t len)
+{
+    static _Atomic(void *) place;
+    if (memory_fails()) return NULL;
+    return ((void *(*)(size_t))real(&place, "mi_zalloc"))(len);
+}
+
+void *mi_realloc(void *pointer, size_t len)
+{
+    static _Atomic(void *) place;
+    if (memory_fails()) return NULL;
+    return ((void *(*)(void *, size_t))real(&place, "mi_realloc"))(pointer, len);
+}
+
+void *mi_zalloc_aligned(size_t len, size_t align)
+{
+    static _Atomic(void *) place;
+    if (memory_fails()) return NULL;
+    return ((void *(*)(size_t, size_t))real(&place, "mi_zalloc_aligned"))(len, align);
 }

@@ -5,7 +5,7 @@
     server = disk.gyre(threads=2, appendonly="yes")
     disk.fail("write", 3, errno.ENOSPC)   the fourth write from now on fails, and so on until
     disk.heal()
-    disk.counts()["sync"]                 calls so far
+    disk.counts()["sync"]                 calls so far ("memory": only those while fail("memory ...") is in force)
     disk.record() ... disk.mark(number)   the trace (powercut.py reads it)
 
 GYRE_FAULTS names the compiled library; otherwise build/debug/test/gyre-faults.so is used, or faults.c is
@@ -34,6 +34,7 @@ KINDS = (
     "truncate",
     "allocate",
     "mkdir",
+    "memory",
 )
 _compiled = []
 

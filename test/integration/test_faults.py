@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Disk trouble: the nth call of any kind fails, the disk is full, a snapshot cannot be written.
+"""Disk trouble: the nth call of any kind fails, the disk is full, a snapshot cannot be written. And no memory.
 
 In short: writes are refused with the cause, reads go on, INFO says so, nothing that was acknowledged is
-lost, and when the disk is well again so is the server. By hand, every call of every kind:
+lost, and when the disk is well again so is the server. A server without memory ends; then the next start has
+all that was acknowledged. By hand, every call of every kind:
 
     GYRE_TEST_SCALE=100 test/integration/runner.py --filter test_faults
 """
@@ -19,7 +20,18 @@ import threading
 import time
 
 from faults import Disk
-from harness import OK, PATIENCE, SCALE, STANDIN, Conn, Failure, ReadTimeout, Server, info
+from harness import (
+    OK,
+    PATIENCE,
+    SCALE,
+    STANDIN,
+    Closed,
+    Conn,
+    Failure,
+    ReadTimeout,
+    Server,
+    info,
+)
 from lanes import Lanes
 from runner import test
 
@@ -57,10 +69,7 @@ class Case:
         self.is_failing = False
 
     def run(self):
-        kind, nth, error, sticky, short = self.fault
-        if kind:
-            self.disk.fail(kind, nth, error, sticky, short)
-            self.is_failing = True
+        kind = self._arm()
         try:
             self._live()
         except Exception as failure:
@@ -72,7 +81,23 @@ class Case:
         self.disk.remove()
         return self.disk.injected() if kind else self.disk.counts()
 
+    def _arm(self):
+        kind, nth, error, sticky, short = self.fault
+        if kind:
+            self.disk.fail(kind, nth, error, sticky, short)
+            self.is_failing = True
+        return kind
+
     def _live(self):
+        self._act()
+        if self.rng.random() < 0.5:
+            self._stop()
+        else:
+            self._kill()
+        self._heal()
+        self._look_back()
+
+    def _act(self):
         self._start()
         self._begin()
         self._writes(4)
@@ -83,12 +108,9 @@ class Case:
         self._switch()
         self._writes(2)
         self._recover()
-        if self.rng.random() < 0.5:
-            self._stop()
-        else:
-            self._kill()
-        self.disk.heal()
-        self.is_failing = False
+
+    def _look_back(self):
+        """What a server has to say that starts when all is well."""
         self._start()
         self._judge()
         self._writes(2)
@@ -313,6 +335,25 @@ class Case:
             self.lanes.judge(self.lanes.look(conn), self.lanes.acked())
 
 
+def side_by_side(cases, run, seconds):
+    """Runs cases until time is up: which were done, and what failed."""
+    deadline = time.monotonic() + max(seconds, seconds * SCALE) * PATIENCE
+    done, failures = [], []
+
+    def run_one(case):
+        if time.monotonic() > deadline or len(failures) > 5:
+            return
+        try:
+            run(case)
+            done.append(case)
+        except Failure as failure:
+            failures.append(str(failure))
+
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(run_one, cases))
+    return done, failures
+
+
 def faults_of(counts, rng):
     """Every call of a scenario, each with what may happen to it."""
     cases = []
@@ -345,20 +386,9 @@ def every_call_fails(t, threads, policy):
         kinds.setdefault((case[0], case[3]), case)
     chosen = list(kinds.values()) + [c for c in cases if c not in kinds.values()]
     chosen = chosen[: max(36, int(36 * SCALE))]
-    deadline = time.monotonic() + max(40, 40 * SCALE) * PATIENCE
-    failures, done = [], []
-
-    def run(case):
-        if time.monotonic() > deadline or len(failures) > 5:
-            return
-        try:
-            Case(t, str(case) + str(t.seed), *case, policy, threads).run()
-            done.append(case)
-        except Failure as failure:
-            failures.append(str(failure))
-
-    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(run, chosen))
+    done, failures = side_by_side(
+        chosen, lambda case: Case(t, str(case) + str(t.seed), *case, policy, threads).run(), 40
+    )
     if os.environ.get("GYRE_TEST_VERBOSE"):
         print(f"{len(done)} of {len(cases)} faults; calls: {counts}")
     t.check(not failures, f"{len(failures)} of {len(done)}:\n" + "\n\n".join(failures))
@@ -406,6 +436,242 @@ def sync_fails_under_load(t, threads, policy):
     server.wait_exit()
     conn = t.connect(disk.gyre(**options))
     lanes.judge(lanes.look(conn), lanes.acked())
+
+
+# ---- out of memory
+
+
+class Wrong(Failure):
+    """What was answered, or is there, is not what must be; no matter what became of the process."""
+
+
+class MemoryCase(Case):
+    """A life in which the nth allocation from the beginning of a phase on fails. There the process ends, and
+    the next start has all that was acknowledged, and nothing of the rest in part."""
+
+    NEVER = 1 << 62
+
+    def __init__(self, t, seed, phase, nth, policy, threads):
+        super().__init__(t, seed, "memory", nth, errno.ENOMEM, False, False, policy, threads)
+        self.phase = phase
+        self.text = f"allocation {nth} from '{phase}' on fails, {policy}, {threads} threads"
+        self.spans = {}  # allocations by phase
+        self.now = None  # the phase, and how many there had been
+        self.begun = set()  # lanes whose first write was acknowledged
+        self.safe = None  # while the log is off, or not whole yet: what was acknowledged before
+        self.has_died = self.was_killed = False
+
+    def _arm(self):
+        self.is_failing = True
+        self.disk.fail("memory", self.NEVER, errno.ENOMEM)
+        return "memory"
+
+    def _reach(self, phase):
+        if not self.is_failing:
+            return
+        count = self.disk.counts()["memory"]
+        if self.now:
+            self.spans[self.now[0]] = self.spans.get(self.now[0], 0) + count - self.now[1]
+        self.now = (phase, count)
+        if phase == self.phase and phase not in self.spans:
+            self.disk.fail("memory", self.fault[1], errno.ENOMEM, sticky=False)
+
+    def _live(self):
+        cause = None
+        try:
+            self._reach("start")
+            self._act()
+            self._crash()
+            self._reach("stop")
+            self._stop()
+            self._reach("end")
+        except Wrong:
+            raise
+        except (Failure, OSError) as failure:
+            cause = failure
+        self.is_failing = False
+        self.has_died = self._ended_of_it(cause)
+        self._drain()
+        if self.rng.random() < 0.3:
+            self._start_in_vain()
+        self.disk.fail("memory", self.NEVER, errno.ENOMEM)  # and none has failed
+        self._look_back()
+
+    def _ended_of_it(self, cause):
+        """Whether an allocation has failed. cause: of all that went wrong."""
+        if not self.disk.injected():
+            if cause:
+                raise Failure(f"no allocation has failed, but: {cause}")
+            return False
+        status, log = self.server.wait_exit(), self.server.log()
+        if status == -signal.SIGKILL and self.was_killed:
+            return True
+        if status != -signal.SIGABRT or b"out of memory allocating" not in log or b"ASSERTION" in log:
+            raise Failure(f"status {status}; SIGABRT and 'out of memory' wanted. {cause}")
+        return True
+
+    def _start_in_vain(self):
+        """Memory is out again when it starts, or else it is killed when it has."""
+        self.disk.fail("memory", self.rng.randrange(700), errno.ENOMEM, sticky=False)
+        self.server = self.disk.gyre(**self.options)
+        self.was_killed = self._answers()
+        if self.was_killed:
+            self._kill()
+        self._ended_of_it(None if self.was_killed else Closed("it ended when it started"))
+
+    # --- the process
+
+    def _start(self):
+        self.server = self.disk.gyre(**self.options)
+        if not self._answers():
+            raise Closed(f"it ended when it started, with {self.server.process.returncode}")
+        self.conns = {lane.name: self._connect() for lane in self.lanes.all}
+
+    def _crash(self):
+        """A kill while writes are under way, and the start after it."""
+        for lane in self.lanes.all:
+            n, commands = lane.next()
+            self.waiting[lane.name] = (lane, n, len(commands), [])
+            for command in commands:
+                self.conns[lane.name].write(*command)
+        self._kill()
+        if self.disk.injected():
+            self.was_killed = True
+            raise Closed("it was killed when it was about to end")
+        self._drain()
+        self._reach("recovery")
+        self._start()
+        self._judge()
+        self._reach("load")
+
+    # --- the load
+
+    def _begin(self):
+        self._reach("load")
+        for lane in self.lanes.all:
+            reply = self.conns[lane.name].cmd(*lane.first())
+            if reply != OK:
+                raise Wrong(f"the first write: {reply}")
+            self.begun.add(lane.name)
+
+    def _writes(self, rounds):
+        if len(self.begun) < len(self.lanes.all):
+            self._begin()
+        super()._writes(rounds)
+
+    def _collect(self, lane, seconds):
+        try:
+            return super()._collect(lane, seconds)
+        except (Closed, ReadTimeout):
+            raise
+        except Failure as failure:
+            raise Wrong(str(failure)) from None
+
+    def _job(self, command, running, status):
+        self._reach(command)
+        super()._job(command, running, status)
+        self._reach("load")
+
+    def _switch(self):
+        self._reach("switch")
+        super()._switch()
+        self.safe = None
+        self._reach("load")
+
+    def _set(self, conn, value):
+        if value == "no":
+            self.safe = self.lanes.acked()
+        super()._set(conn, value)
+
+    def _heal(self):
+        """The base heals its disk at times; here the one call that fails is still to come."""
+
+    def _look_at_trouble(self):
+        """It is dying."""
+
+    # --- what is there
+
+    def _drain(self):
+        """What was answered before the end counts as all that was acknowledged."""
+        for lane, n, count, replies in list(self.waiting.values()):
+            try:
+                while len(replies) < count:
+                    replies.append(self.conns[lane.name].read(0.1))
+            except Failure:
+                continue
+            if not lane.note(n, replies):
+                raise Wrong(f"refused: {replies}")
+            del self.waiting[lane.name]
+
+    def _judge(self):
+        with self._connect() as conn:
+            state = self.lanes.look(conn)
+        promised = self.lanes.acked() if self.safe is None else self.safe
+        has_begun = len(self.begun) == len(self.lanes.all)
+        try:
+            found = self.lanes.judge(state, promised, has_begun)
+        except Failure as failure:
+            raise Wrong(str(failure)) from None
+        for i, lane in enumerate(self.lanes.all):
+            if lane.name in self.begun and not state[4 * i + 3].value:
+                raise Wrong(f"lane {lane.name}: its first write is lost")
+            self._settle(lane, found[i])
+        self.waiting, self.safe = {}, None
+
+    def _settle(self, lane, found):
+        """What was sent and not answered, or while the log was off, has happened or has not: so it stays."""
+        for n, (kind, _) in enumerate(lane.ops):
+            if n in lane.refused:
+                continue
+            if n in found:
+                lane.acked.add(n)
+            else:
+                lane.acked.discard(n)
+                lane.refused.add(n)
+                lane.index -= kind == "rename"
+
+
+def memory_faults(spans, rng, count):
+    """Allocations of a life by chance: half of them all over it, half where little else happens."""
+    phases = ("load", "BGREWRITEAOF", "load", "BGSAVE", "load", "recovery", "load", "switch")
+    phases += ("load", "start", "load", "BGREWRITEAOF", "load", "recovery", "load", "stop")
+    cases = []
+    for i in range(count):
+        phase = phases[i % len(phases)]
+        span = sum(spans.values()) - spans["start"] if phase == "load" else spans[phase]
+        cases.append((phase, rng.randrange(span)))
+    return cases
+
+
+@test(
+    "an allocation fails anywhere: the process ends, nothing is lost, and the next start has it all",
+    needs=gyre_only,
+    alone=True,
+    timeout=120,
+    threads=(2,),
+    policy=("always", "everysec"),
+)
+def every_allocation_fails(t, threads, policy):
+    memory = info(t.connect(t.gyre(threads=threads)), "memory")
+    if memory["mem_allocator"] == "libc":
+        t.skip("the server takes its memory from the system's allocator")
+    healthy = MemoryCase(t, 1, None, 0, policy, threads)
+    healthy.run()
+    spans, died = healthy.spans, []
+    t.check(all(spans.values()), f"allocations that are not seen: {spans}")
+
+    def run(case):
+        life = MemoryCase(t, str(case) + str(t.seed), *case, policy, threads)
+        life.run()
+        if life.has_died:
+            died.append(case)
+
+    cases = memory_faults(spans, t.rng, max(24, int(24 * SCALE)))
+    done, failures = side_by_side(cases, run, 12)
+    if os.environ.get("GYRE_TEST_VERBOSE"):
+        print(f"{len(died)} of {len(done)} of {len(cases)} died; allocations: {spans}")
+    t.check(not failures, f"{len(failures)} of {len(done)}:\n" + "\n\n".join(failures))
+    t.check(len(died) >= 6, f"only {len(died)} of {len(done)} died")
 
 
 # ---- a disk that is really full, or read-only
