@@ -91,10 +91,11 @@ void inbox_fall_asleep(struct inbox *in)
     atomic_store(&in->rest, REST_ASLEEP); // sequentially consistent: the look at the doors is after
 }
 
-// The time of a few commands: most often it is over while we spin.
+// The time of a few commands: most often it is over while we spin. If not, that thread may be
+// waiting for this very core.
 static void wait_while_wanted(struct inbox *in)
 {
-    enum { SPINS = 1000 };
+    enum { SPINS = 64 };
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&in->rest, memory_order_acquire) != REST_WANTED) return;
         cpu_relax();

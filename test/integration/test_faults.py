@@ -674,6 +674,39 @@ def every_allocation_fails(t, threads, policy):
     t.check(len(died) >= 6, f"only {len(died)} of {len(done)} died")
 
 
+@test(
+    "a log that is turned off on a disk that fails holds up nobody, and is whole when it is turned on again",
+    needs=gyre_only,
+    threads=(1, 4),
+    kind=("write", "sync", "rename"),
+)
+def turned_off_in_trouble(t, threads, kind):
+    disk = Disk(t)
+    options = dict(threads=threads, appendonly="yes", appendfsync="always")
+    server = disk.gyre(**options)
+    conn, other = t.connect(server), t.connect(server)
+    t.equal(conn.cmd("SET", "before", 1), OK)
+    disk.fail(kind, 0, errno.EIO)
+    if kind == "rename":  # a rewrite cannot name its files
+        conn.cmd("BGREWRITEAOF")
+    other.write("SET", "waits", 1)
+    t.wait_for(lambda: info(conn, "persistence")["aof_last_write_status"] == "err", "trouble")
+    t.check(conn.cmd("SET", "refused", 1).is_error(), "refused")
+    t.equal(conn.cmd("CONFIG", "SET", "appendonly", "no"), OK)
+    t.equal(other.read(5), OK)
+    t.wait_for(lambda: conn.cmd("SET", "while it is off", 1) == OK, "writes")
+    disk.heal()
+    t.equal(conn.cmd("CONFIG", "SET", "appendonly", "yes"), OK)
+    before = int(info(conn, "persistence")["aof_rewrites"])
+    t.wait_for(lambda: int(info(conn, "persistence")["aof_rewrites"]) > before, "a new base", 15)
+    t.equal(conn.cmd("SET", "after", 1), OK)
+    keys = sorted(conn.cmd("KEYS", "*").value)
+    server.send_signal(signal.SIGKILL)
+    server.wait_exit()
+    conn = t.connect(disk.gyre(**options))
+    t.equal(sorted(conn.cmd("KEYS", "*").value), keys)
+
+
 # ---- a disk that is really full, or read-only
 
 
