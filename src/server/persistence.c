@@ -590,7 +590,7 @@ static void *background(void *arg)
 static void begin(struct persistence *p, enum job_kind kind)
 {
     p->wanted = p->running = kind;
-    p->is_given_up = false;
+    atomic_store(&p->is_given_up, false);
     if (kind == JOB_SNAPSHOT) {
         p->last_try_ms = clock_unix_ms();
         p->info.saving_since_s = p->last_try_ms / 1000;
@@ -753,8 +753,10 @@ void persistence_switch_log(struct persistence *p, struct shard *here, bool is_o
     } else {
         turn_all_off(p, here);
         // A rewrite would turn it on again.
-        p->must_turn_off = p->is_given_up = p->running == JOB_REWRITE;
-        if (p->is_given_up && p->image) image_cancel(p->image);
+        bool is_busy = p->running == JOB_REWRITE;
+        p->must_turn_off = is_busy;
+        atomic_store(&p->is_given_up, is_busy);
+        if (is_busy && p->image) image_cancel(p->image);
     }
     pthread_mutex_unlock(&p->mutex);
 }
