@@ -16,6 +16,7 @@ static void deliver_blocked(struct shard *s, struct mail *mail)
 {
     struct operation *op = CONTAINER_OF(mail, struct operation, blocked);
     op->is_blocked = true;
+    s->blocked++;
     op->on_blocked(op);
     if (op->is_early) shard_post(s, s, &op->finished);
 }

@@ -93,6 +93,7 @@ static void deliver_finished(struct shard *s, struct mail *mail)
         return;
     }
     s->in_flight--;
+    s->blocked -= op->is_blocked;
     op->is_done = true;
     op->done(op);
 }
@@ -550,11 +551,11 @@ void shard_turn_inside(struct shard *s)
 
 void shard_tick(struct shard *s, int64_t max_wait_us)
 {
-    if (s->sleeper_count) see_to_sleepers(s);
     if (s->log) flush_log(s); // what it makes safe leaves with this turn
     if (s->hooks->flush) s->hooks->flush(s);
+    if (s->sleeper_count) see_to_sleepers(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
-    if (timeout_us && (s->in_flight || s->parked) && s->group->count > 1) {
+    if (timeout_us && (s->in_flight > s->blocked || s->parked) && s->group->count > 1) {
         ring_run(s->ring, 0); // what was started goes out before the wait
         shard_enter_travelling(s);
         if (has_work(s) || spin_for_work(s)) timeout_us = 0;
@@ -563,5 +564,9 @@ void shard_tick(struct shard *s, int64_t max_wait_us)
     deliver_mail(s);
     run_inbox(s);
     deliver_mail(s);
+    if (s->sleeper_count) {
+        see_to_sleepers(s);
+        deliver_mail(s); // what was done for them may have been an answer's last part
+    }
     housekeeping(s, is_busy);
 }

@@ -62,7 +62,8 @@ struct shard {
     struct mail *local_mail, *local_mail_tail;      // to itself
     struct mail *taken_mail;                        // being delivered
     struct operation_pool pool;
-    uint32_t in_flight; // operations submitted from here and not finished
+    uint32_t in_flight; // operations submitted from here and not finished,
+    uint32_t blocked;   // and those of them that wait for somebody to write: no answer is due
     // The log (logging.h).
     struct log *log;               // owned by who made it; NULL: none
     struct image *image;           // of which this shard makes its part (store/image.h), or NULL
