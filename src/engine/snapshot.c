@@ -31,6 +31,7 @@ static void forget_pending(struct snapshot *s, const struct entry *e)
         if (s->pending[i].entry != e) continue;
         s->pending_count--; // in order: the first may be half saved
         memmove(&s->pending[i], &s->pending[i + 1], (s->pending_count - i) * sizeof s->pending[0]);
+        s->finished_count++;
         return;
     }
 }
@@ -39,6 +40,7 @@ static void finish_pending(struct snapshot *s)
 {
     for (uint32_t i = 0; i < s->pending_count; i++)
         save(s, s->pending[i].db, s->pending[i].entry, true);
+    s->finished_count += s->pending_count;
     s->pending_count = 0;
 }
 
@@ -52,6 +54,52 @@ void snapshot_save_now(struct db *db, struct entry *e)
 static bool is_big(const struct entry *e)
 {
     return e->type != TYPE_STRING && value_parts(e->type, e->value) > SNAPSHOT_BIG_PARTS;
+}
+
+// --- who waits for it ----------------------------------------------------------------------------
+
+static bool is_giant(const struct entry *e)
+{
+    bool has_nodes = e->type == TYPE_LIST || e->type == TYPE_STREAM;
+    return e->type != TYPE_STRING && value_parts(e->type, e->value) >
+                                         (has_nodes ? SNAPSHOT_GIANT_NODES : SNAPSHOT_GIANT_PARTS);
+}
+
+static struct snapshot_pending *find_pending(struct snapshot *s, const struct entry *e)
+{
+    for (uint32_t i = 0; i < s->pending_count; i++)
+        if (s->pending[i].entry == e) return &s->pending[i];
+    return NULL;
+}
+
+// Behind the first, which may be half saved, and those that others wait for.
+static void insert_awaited(struct snapshot *s, uint32_t db, struct entry *e)
+{
+    uint32_t i = MIN(s->pending_count, 1);
+    while (i < s->pending_count && s->pending[i].is_awaited) i++;
+    memmove(&s->pending[i + 1], &s->pending[i], (s->pending_count - i) * sizeof s->pending[0]);
+    s->pending[i] = (struct snapshot_pending){.entry = e, .db = db, .is_awaited = true};
+    s->pending_count++;
+}
+
+bool snapshot_must_wait(struct db *db, struct entry *e)
+{
+    struct snapshot *s = db->space->snapshot;
+    if (!s || !s->save || e->mark == s->space->mark || !is_giant(e)) return false;
+    struct snapshot_pending *p = find_pending(s, e);
+    if (!p && s->pending_count == SNAPSHOT_PENDING_MAX) return false;
+    if (p)
+        p->is_awaited = true;
+    else
+        insert_awaited(s, db->walk_origin, e);
+    return true;
+}
+
+bool snapshot_is_awaited(const struct snapshot *s)
+{
+    for (uint32_t i = 0; i < s->pending_count; i++)
+        if (s->pending[i].is_awaited) return true;
+    return false;
 }
 
 // --- the walk ------------------------------------------------------------------------------------
@@ -71,8 +119,7 @@ static void visit_entry(void *item, void *arg)
         save(s, v->db, e, true);
         return;
     }
-    for (uint32_t i = 0; i < s->pending_count; i++)
-        if (s->pending[i].entry == e) return; // a walk may meet an entry twice
+    if (find_pending(s, e)) return; // a walk may meet an entry twice
     s->pending[s->pending_count++] = (struct snapshot_pending){.entry = e, .db = v->db};
 }
 
@@ -120,8 +167,15 @@ static bool walk_database(struct snapshot *s)
 
 bool snapshot_walk(struct snapshot *s, uint32_t budget)
 {
-    for (; budget; budget--)
-        if (!walk_pending(s) && !walk_kept(s) && !walk_database(s)) return true;
+    enum { PIECE = 16 }; // what a piece of a big value costs, in buckets
+    while (budget) {
+        uint32_t cost = 1;
+        if (walk_pending(s))
+            cost = MIN(budget, PIECE);
+        else if (!walk_kept(s) && !walk_database(s))
+            return true;
+        budget -= cost;
+    }
     return false;
 }
 

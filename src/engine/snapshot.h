@@ -10,8 +10,9 @@
 // So an entry is saved once, as it was at the cut, and memory is needed for nothing but what the
 // writer to disk has not taken yet. Commands that write have their keys touched by engine_execute;
 // the functions of keyspace.h touch what they change or delete themselves. A big value is saved
-// piece by piece by the walk, and to its end at once if somebody wants to write to it. A database
-// that is flushed meanwhile is kept until it was walked.
+// piece by piece by the walk, and to its end at once if somebody wants to write to it. That takes
+// long: who can put a write off asks first (snapshot_must_wait), which also sends the value to the
+// head of the walk. A database that is flushed meanwhile is kept until it was walked.
 //
 // Owned as its keyspace is.
 #pragma once
@@ -20,12 +21,15 @@
 struct ctx;
 struct kept_database;
 
-#define SNAPSHOT_BIG_PARTS   256 // values of more parts are saved piece by piece
+#define SNAPSHOT_BIG_PARTS   256  // values of more parts are saved piece by piece
+#define SNAPSHOT_GIANT_PARTS 4096 // to save values of more parts at once takes a millisecond or so
+#define SNAPSHOT_GIANT_NODES 32   // of lists and streams: their parts are nodes
 #define SNAPSHOT_PENDING_MAX 16
 
 struct snapshot_pending {
     struct entry *entry;
     uint32_t db;
+    bool is_awaited;
 };
 
 struct snapshot {
@@ -38,7 +42,8 @@ struct snapshot {
     // From here on snapshot.c's.
     struct snapshot_pending pending[SNAPSHOT_PENDING_MAX]; // big values that the walk has found
     uint32_t pending_count;
-    uint32_t walked; // databases up to here are done
+    uint64_t finished_count; // of big values, so far
+    uint32_t walked;         // databases up to here are done
     struct kept_database *kept;
 };
 
@@ -48,6 +53,11 @@ void snapshot_cut(struct keyspace *ks, struct snapshot *s);
 // Saves some of what is not saved: about `budget` buckets or pieces of big values. True: that was
 // all.
 bool snapshot_walk(struct snapshot *s, uint32_t budget);
+// Is the value giant, and not saved? Then a write to it had better be put off until
+// `finished_count` has grown or the snapshot is over; the walk goes to it first.
+bool snapshot_must_wait(struct db *db, struct entry *e);
+// Is somebody told to wait?
+bool snapshot_is_awaited(const struct snapshot *s);
 // Nothing is wanted any more. The walk must go on to its end: only then can there be another cut.
 void snapshot_give_up(struct snapshot *s);
 // After the walk's end; or anywhere, when the keyspace is about to be freed.

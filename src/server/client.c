@@ -96,7 +96,7 @@ static void deliver_client(struct shard *s, struct mail *mail)
 
 void client_post(struct worker *from, struct worker *to, struct client *c)
 {
-    c->move.deliver = deliver_client;
+    c->move = (struct mail){.deliver = deliver_client};
     shard_post(from ? &from->shard : NULL, &to->shard, &c->move);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "engine/tracking.h"
 #include "server/busy.h"
 #include "server/client.h"
@@ -31,9 +32,33 @@ static bool may_go_on(const struct client *c)
            !c->is_paused && !c->big && !c->is_executing && dispatch_has_room(c);
 }
 
+static struct slice first_key_of(const struct piece *p)
+{
+    int i = 0;
+    while (p->argv[i].ptr != p->first_key) i++;
+    return p->argv[i];
+}
+
+// A command that writes to a giant which the snapshot does not have yet would make everybody wait
+// while all of it is saved. So it waits itself, if it can be seen beforehand: here, on its own.
+static bool must_wait_for_snapshot(struct client *c, const struct call *call)
+{
+    struct shard *s = &c->worker->shard;
+    const struct piece *p = &call->piece;
+    if (LIKELY(!s->image) || s->parked || s->is_inside || c->session.is_in_multi) return false;
+    if (!p->cmd || p->say || !(p->cmd->flags & CMD_WRITE) || !p->first_key) return false;
+    if (call->route != ROUTE_ONE || call->shard != s->id) return false;
+    struct db *db = &s->space->dbs[c->session.db];
+    struct entry *e = db_find(db, first_key_of(p), p->first_hash);
+    if (!e || !snapshot_must_wait(db, e)) return false;
+    c->worker->has_waiting_writers = true;
+    return true;
+}
+
 static bool is_paused_for(struct client *c, const struct call *call)
 {
     struct worker *w = c->worker;
+    if (UNLIKELY(must_wait_for_snapshot(c, call))) return true;
     if (LIKELY(!w->pause_until_ms)) return false;
     if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct command *cmd = call->piece.cmd;

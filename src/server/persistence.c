@@ -301,7 +301,7 @@ static void deliver_cut(struct shard *s, struct mail *mail)
 
 static void ask_for_cut(struct persistence *p)
 {
-    p->cut_mail.deliver = deliver_cut;
+    p->cut_mail = (struct mail){.deliver = deliver_cut};
     shard_post(NULL, &p->server->workers[0]->shard, &p->cut_mail);
 }
 
@@ -328,7 +328,7 @@ static void tell_named(struct persistence *p, bool is_base_durable)
     pthread_mutex_lock(&p->mutex);
     p->is_base_durable = is_base_durable;
     p->named_count = 0;
-    p->named_mail.deliver = deliver_named;
+    p->named_mail = (struct mail){.deliver = deliver_named};
     shard_post(NULL, &p->server->workers[0]->shard, &p->named_mail);
     while (p->named_count < p->server->worker_count) pthread_cond_wait(&p->changed, &p->mutex);
     pthread_mutex_unlock(&p->mutex);

@@ -72,6 +72,14 @@ static void end_pause(struct worker *w, int64_t now_ms)
     resume_all(w, release_paused);
 }
 
+static void resume_writers(struct shard *s)
+{
+    struct worker *w = worker_of(s);
+    if (!w->has_waiting_writers) return;
+    w->has_waiting_writers = false;
+    resume_all(w, release_paused); // those that wait for something else will be paused again
+}
+
 static bool release_from_stop(struct client *c)
 {
     if (!c->session.awaits_stop) return false;
@@ -92,8 +100,8 @@ static void deliver_goes_on(struct shard *s, struct mail *mail)
 
 void worker_tell_goes_on(struct worker *w)
 {
-    struct mail *mail = mem_calloc(sizeof *mail);
-    mail->deliver = deliver_goes_on;
+    struct mail *mail = mem_alloc(sizeof *mail);
+    *mail = (struct mail){.deliver = deliver_goes_on};
     shard_post(NULL, &w->shard, mail);
 }
 
@@ -192,8 +200,11 @@ static void run_timers(struct shard *s)
     blocked_run_timers(worker_of(s));
 }
 
-static const struct shard_hooks hooks = {
-    .flush = flush, .cron = cron, .timers = run_timers, .is_light = dispatch_is_light};
+static const struct shard_hooks hooks = {.flush = flush,
+                                         .cron = cron,
+                                         .timers = run_timers,
+                                         .saved = resume_writers,
+                                         .is_light = dispatch_is_light};
 
 // The ring is opened by its own thread: io_uring wants a single issuer.
 static int open_ring(struct worker *w, uint32_t id)

@@ -56,6 +56,7 @@ struct worker {
     struct effects effects; // of the unit that runs, when they are logged
     struct log_totals log_totals;
     bool is_log_failing;
+    bool has_waiting_writers; // until the snapshot has what they want to change
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
     int64_t pause_until_ms;                     // 0: not paused

@@ -87,7 +87,7 @@ void logging_tell_decided(struct shard *s, const struct log_record *r)
     while (log_group_next(&unit.groups, &shard, &effects)) {
         if (shard == s->id) continue;
         struct verdict *v = mem_alloc(sizeof *v);
-        v->mail.deliver = deliver_verdict;
+        *v = (struct verdict){.mail.deliver = deliver_verdict};
         shard_post(s, s->group->shards[shard], &v->mail);
     }
 }
@@ -169,7 +169,7 @@ static void put_together(struct shard *s, struct log_tx *tx)
         } else if (part->shard == s->id) {
             own = part;
         } else {
-            part->mail.deliver = deliver_fill;
+            part->mail = (struct mail){.deliver = deliver_fill};
             shard_post(s, s->group->shards[part->shard], &part->mail);
         }
     }

@@ -211,7 +211,7 @@ void perform_arrival(struct shard *s, struct inbox_item *item)
     if (s->stand_in && s->stand_in->parked == op && op->runner == RUNNER_ANY)
         runner = s->stand_in->id;
     if (runner != s->id || s->stand_in) {
-        op->summons.deliver = deliver_summons;
+        op->summons = (struct mail){.deliver = deliver_summons};
         shard_post(s, s->group->shards[runner], &op->summons);
         return;
     }

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "engine/settings.h"
+#include "engine/snapshot.h"
 #include "shard/execute.h"
 #include "shard/logging.h"
 #include "shard/perform.h"
@@ -500,18 +501,29 @@ static void see_to_sleepers(struct shard *s)
 
 // --- turns ---------------------------------------------------------------------------------------
 
+static void note_saved(struct shard *s)
+{
+    const struct snapshot *snapshot = s->space->snapshot;
+    uint64_t count = snapshot ? snapshot->finished_count : 0;
+    if (count == s->saved_count && snapshot) return;
+    s->saved_count = count;
+    if (s->hooks->saved) s->hooks->saved(s);
+}
+
 // A slice of the snapshot, between commands: while these come all the time, one part in so many of
-// it.
+// it; half of it if some of them wait for that.
 static void work_on_image(struct shard *s, bool is_busy)
 {
-    enum { BUCKETS = 16, SHARE = 6 }; // some tens of microseconds
+    enum { BUCKETS = 16, SHARE = 6, SHARE_AWAITED = 2 }; // some tens of microseconds
     int64_t now_us = clock_mono_us();
     if (is_busy && now_us < s->next_slice_us) return;
+    int64_t share = snapshot_is_awaited(s->space->snapshot) ? SHARE_AWAITED : SHARE;
     enum image_state state = image_work(s->image, s->space, BUCKETS);
     s->is_image_full = state == IMAGE_FULL;
     if (state == IMAGE_DONE) s->image = NULL;
     int64_t end_us = clock_mono_us();
-    s->next_slice_us = end_us + (SHARE - 1) * (end_us - now_us);
+    s->next_slice_us = end_us + (share - 1) * (end_us - now_us);
+    note_saved(s);
 }
 
 static void housekeeping(struct shard *s, bool is_busy)

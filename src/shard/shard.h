@@ -26,6 +26,9 @@ struct shard_hooks {
     void (*flush)(struct shard *shard);  // before every wait: send what was replied
     void (*cron)(struct shard *shard);   // every SHARD_CRON_MS
     void (*timers)(struct shard *shard); // when next_timer_ms has come; sets it anew
+    // A big value is in the snapshot, or it is over: who waits for that (snapshot_must_wait) goes
+    // on.
+    void (*saved)(struct shard *shard);
     // Is telling this operation's owner that it is done a short matter, whichever thread does it?
     bool (*is_light)(const struct operation *op);
 };
@@ -69,6 +72,7 @@ struct shard {
     struct image *image;           // of which this shard makes its part (store/image.h), or NULL
     bool is_image_full;            // the writer must catch up first
     int64_t next_slice_us;         // monotonic: no more of it before, if there is something else
+    uint64_t saved_count;          // of big values that hooks->saved knows of
     struct held *held, *held_tail; // what waits until it is safe
     struct ending *endings;        // of those whom the meeting that runs here has served
     struct log_record *meeting_record; // left by a meeting's runner, for when this shard goes on

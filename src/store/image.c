@@ -16,7 +16,7 @@
 #include "types/rdb_writer.h"
 
 #define CHUNK_BYTES (64 << 10)
-#define PIECE_BYTES (64 << 10)          // of a big value, between two looks at other things
+#define PIECE_BYTES (16 << 10)          // of a big value, between two looks at other things
 #define SYNC_BYTES  (UINT64_C(4) << 20) // so that the disk is busy all along, not at the end
 
 struct chunk {
@@ -176,7 +176,8 @@ enum image_state image_work(struct image *im, struct keyspace *ks, uint32_t budg
         p->open = NULL;
         buf_free(&p->out);
     }
-    if (p->snapshot.save && is_full(p)) return IMAGE_FULL;
+    // What somebody waits for is saved whatever waits for the writer, as it would be by a command.
+    if (p->snapshot.save && is_full(p) && !snapshot_is_awaited(&p->snapshot)) return IMAGE_FULL;
     if (!snapshot_walk(&p->snapshot, budget)) return IMAGE_MORE;
     finish_part(p);
     return IMAGE_DONE;

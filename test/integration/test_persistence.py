@@ -258,6 +258,49 @@ def cannot_save(t, threads):
     t.equal(home.run(threads).cmd("GET", "k"), R("$", b"2"))
 
 
+@test("who writes to a giant during a snapshot is answered in order, and the snapshot is as it was", threads=THREADS)
+def giants(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    for i in range(60):  # each more than may wait for the one that writes the file
+        values = [t.rng.randbytes(100) for n in range(1000)]
+        conn.cmd("HSET", "hash", *(x for n in range(1000) for x in (i * 1000 + n, values[n])))
+        conn.cmd("RPUSH", "list", *values)
+    want = state(conn)
+    writers = [t.connect(home.server) for _ in range(6)]
+    t.equal(conn.cmd("CONFIG", "SET", "snapshot-rate-limit", "4mb"), OK)
+    conn.cmd("BGSAVE")
+    t.wait_for(
+        lambda: int(field(conn, "current_save_keys_total")), "the cut"
+    )
+    for i, writer in enumerate(writers):
+        writer.send(b"".join(encode(*c) for c in self_checking(i)))
+    t.equal(conn.cmd("PING"), R("+", b"PONG"))
+    other = t.connect(home.server)
+    t.equal(other.cmd("CLIENT", "PAUSE", 300, "WRITE"), OK)
+    gone = writers.pop()
+    gone.close()
+    for i, writer in enumerate(writers):
+        replies = [writer.read(10) for _ in self_checking(i)]
+        t.equal(replies, [R(":", 1), R(":", 1), R("$", b"1"), R(":", 1), R(":", 0), OK, R("+", b"PONG")])
+    t.wait_for(lambda: field(conn, "rdb_bgsave_in_progress") == "0", "its end", 20)
+    t.equal(field(conn, "rdb_last_bgsave_status"), "ok")
+    home.server.kill()
+    home.server.ended = True
+    expect_state(t, want, state(home.run(threads)))
+
+
+def self_checking(i):
+    """What a client sends in one go; the replies tell whether it was done in this order."""
+    yield "HSET", "hash", f"new {i}", i
+    yield "INCR", f"count {i}"
+    yield "GET", f"count {i}"
+    yield "HDEL", "hash", f"new {i}"
+    yield "HEXISTS", "hash", f"new {i}"
+    yield "LSET", "list", 7, "something else"
+    yield ("PING",)
+
+
 @test("a snapshot keeps to the rate that is set, and ends at once when the server stops", threads=THREADS)
 def limited(t, threads):
     home = Home(t)

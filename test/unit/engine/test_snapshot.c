@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "../commands/twin.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "store/rdb_file.h"
@@ -398,6 +399,41 @@ Test(snapshot, a_value_that_is_half_saved_is_saved_to_its_end_before_it_changes)
     run(&t, "SREM s m1 m2 m3");
     cr_assert(im.saved == 1 && im.pieces == 2);
     while (!walk(&im, 1)) continue;
+    check_whole(&im);
+    twin_free(&t);
+}
+
+static struct entry *entry_at(struct db *db, const char *key)
+{
+    return db_find(db, slice_of(key), hash_bytes(slice_of(key)));
+}
+
+Test(snapshot, a_giant_that_somebody_waits_for_is_saved_next)
+{
+    struct twin t;
+    struct image im;
+    twin_init(&t, 1, NOW_MS);
+    run(&t, "EVAL \"for i=1,900 do redis.call('set','key:'..i,i) end\" 0");
+    run(&t, "EVAL \"for i=1,5000 do for k=1,4 do redis.call('sadd','s'..k,'m'..i) end end\" 0");
+    struct snapshot *s = &im.parts[0].snapshot;
+    struct db *db = &t.engine->spaces[0]->dbs[0];
+    cr_assert_not(snapshot_must_wait(db, entry_at(db, "s1")), "there is no snapshot");
+    cut(&im, &t);
+    cr_assert_not(snapshot_must_wait(db, entry_at(db, "key:1")), "that takes no time");
+    cr_assert(snapshot_must_wait(db, entry_at(db, "s3")) && snapshot_is_awaited(s));
+    while (!im.pieces) cr_assert_not(walk(&im, 1));
+    cr_assert_eq(im.parts[0].open, entry_at(db, "s3"));
+    cr_assert(snapshot_must_wait(db, entry_at(db, "s2")), "behind the one that is half saved");
+    cr_assert(snapshot_must_wait(db, entry_at(db, "s4")) &&
+              snapshot_must_wait(db, entry_at(db, "s2")));
+    while (s->finished_count < 1) cr_assert_not(walk(&im, 1));
+    cr_assert_not(snapshot_must_wait(db, entry_at(db, "s3")), "it is saved");
+    cr_assert(im.saved == 1 && snapshot_is_awaited(s));
+    while (s->finished_count < 2) cr_assert_not(walk(&im, 1));
+    cr_assert_not(snapshot_must_wait(db, entry_at(db, "s2")));
+    run(&t, "SREM s4 m1"); // somebody did not ask
+    cr_assert(s->finished_count == 3 && im.saved == 3 && !snapshot_is_awaited(s));
+    while (!walk(&im, 10)) continue;
     check_whole(&im);
     twin_free(&t);
 }
