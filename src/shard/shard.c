@@ -312,6 +312,9 @@ void shard_discard_inbox(struct shard *s)
 
 static void deliver_mail(struct shard *s)
 {
+    struct mail *left = s->left_mail;
+    s->left_mail = s->left_mail_tail = NULL;
+    deliver_list(s, left);
     deliver_list(s, inbox_take_mail(&s->inbox));
     while (s->local_mail) {
         struct mail *mail = s->local_mail;
@@ -324,7 +327,7 @@ static void deliver_mail(struct shard *s)
 static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
+           s->local_mail || s->left_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -419,20 +422,30 @@ static bool is_light_mail(const struct shard *s, const struct mail *mail)
     return s->hooks->is_light(CONTAINER_OF(mail, struct operation, finished));
 }
 
-// Delivers what is light; the rest is left for the shard's own thread.
+static void leave_mail(struct shard *s, struct mail *list)
+{
+    if (!list) return;
+    if (s->left_mail_tail)
+        s->left_mail_tail->next = list;
+    else
+        s->left_mail = list;
+    while (list->next) list = list->next;
+    s->left_mail_tail = list;
+}
+
+// Delivers what is light, up to the first that is not: nothing overtakes what the same sender has
+// sent before. The rest is left for the shard's own thread.
 static void deliver_light_mail(struct shard *s)
 {
-    struct mail *list = inbox_take_mail(&s->inbox), *local = s->local_mail;
+    leave_mail(s, inbox_take_mail(&s->inbox));
+    leave_mail(s, s->local_mail);
     s->local_mail = s->local_mail_tail = NULL;
-    for (int i = 0; i < 2; i++, list = local)
-        while (list) {
-            struct mail *mail = list;
-            list = mail->next;
-            if (is_light_mail(s, mail))
-                mail->deliver(s, mail);
-            else
-                shard_post(s, s, mail);
-        }
+    while (s->left_mail && is_light_mail(s, s->left_mail)) {
+        struct mail *mail = s->left_mail;
+        s->left_mail = mail->next;
+        if (!s->left_mail) s->left_mail_tail = NULL;
+        mail->deliver(s, mail);
+    }
 }
 
 // Few commands, and none that may take long or wants a thread of its own.
@@ -554,7 +567,7 @@ void shard_turn_inside(struct shard *s)
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
         shard_enter_travelling(s);
-        bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail;
+        bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail || s->left_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;
     }

@@ -62,6 +62,7 @@ struct shard {
     bool is_inside;             // in shard_turn_inside: as if parked
     struct operation *travelling, *travelling_tail; // meetings of this turn, not entered yet
     uint32_t travelling_count;                      // their requests
+    struct mail *left_mail, *left_mail_tail;        // by one that stood in; before all that comes
     struct mail *local_mail, *local_mail_tail;      // to itself
     struct mail *taken_mail;                        // being delivered
     struct operation_pool pool;
