@@ -32,7 +32,15 @@ static void count_cron(struct shard *s)
     if (world_of(s)->is_cron_rare) s->next_cron_ms = shard_now_ms(s) + RARELY_MS;
 }
 
-static const struct shard_hooks hooks = {.flush = count_flush, .cron = count_cron};
+// A job's own thread looks whether it is done: it must be woken.
+static bool is_light(const struct operation *op)
+{
+    (void)op;
+    return false;
+}
+
+static const struct shard_hooks hooks = {
+    .flush = count_flush, .cron = count_cron, .is_light = is_light};
 
 static void each_session(struct ctx *ctx, void (*visit)(struct session *s, void *arg), void *arg)
 {
@@ -239,8 +247,7 @@ static void run_in_place(struct job *j)
 void job_enter(struct job *j, bool is_in_place_wanted)
 {
     struct shard *s = j->w->shards[j->home];
-    for (uint32_t i = 0; i < j->w->group.count; i++) // so that the order of calls is that of entry
-        if (i != j->home || is_in_place_wanted) shard_enter_travelling(j->w->shards[i]);
+    if (is_in_place_wanted) shard_enter_travelling(s); // so that the order of calls is that of entry
     if (is_in_place_wanted && is_all_home(j) && shard_may_run_in_place(s)) {
         run_in_place(j);
         return;

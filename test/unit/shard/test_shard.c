@@ -359,6 +359,8 @@ static void enter(struct trial *t, struct open_job *o)
     *o = (struct open_job){.job = j};
     model_select(t, j);
     for (uint32_t i = 0; i < j->count; i++) model_run(t, o, &j->calls[i].piece);
+    for (uint32_t i = 0; i < t->w->group.count; i++) // the model's order is that of entry
+        if (i != t->home) shard_enter_travelling(t->w->shards[i]);
     job_enter(j, pick(t, 4) != 0);
     t->in_place += j->was_in_place;
     t->travelling += j->w->shards[j->home]->travelling_count > 1;
