@@ -17,7 +17,7 @@ from harness import PATIENCE, ROOT, SCALE, Failure, check, check_equal, settled
 from runner import test
 from test_order import check_no_leak, descriptors, every_shard_answers
 
-SECONDS = 3 * SCALE
+SECONDS = 2 * SCALE
 _compiled = {}
 
 

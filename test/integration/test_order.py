@@ -16,7 +16,7 @@ import tempfile
 from harness import settled, HERE, PATIENCE, ROOT, SCALE, Failure, check, check_equal, info
 from runner import test
 
-SECONDS = 3 * SCALE
+SECONDS = 2 * SCALE
 _compiled = []
 
 

@@ -247,7 +247,8 @@ static void run_in_place(struct job *j)
 void job_enter(struct job *j, bool is_in_place_wanted)
 {
     struct shard *s = j->w->shards[j->home];
-    if (is_in_place_wanted) shard_enter_travelling(s); // so that the order of calls is that of entry
+    if (is_in_place_wanted)
+        shard_enter_travelling(s); // so that the order of calls is that of entry
     if (is_in_place_wanted && is_all_home(j) && shard_may_run_in_place(s)) {
         run_in_place(j);
         return;
