@@ -221,7 +221,7 @@ static bool shard_info(struct ctx *ctx, uint32_t shard, struct shard_info *out)
     *out = (struct shard_info){
         .connections = stat_get(&s->connections),
         .commands = stat_get(&ctx->engine->stats[shard]->total_commands),
-        .forwarded = stat_get(&s->forwarded),
+        .forwarded = stat_get(&ctx->engine->stats[shard]->forwarded),
         .meetings = stat_get(&ctx->engine->stats[shard]->meetings),
         .stand_ins = stat_get(&ctx->engine->stats[shard]->stand_ins),
         .inbox_depth = atomic_load(&s->inbox.has_parts),

@@ -74,16 +74,24 @@ void shard_post(struct shard *from, struct shard *to, struct mail *mail)
 }
 
 // What comes in a turn inside of a delivery is delivered behind what was there before.
-static void deliver_list(struct shard *s, struct mail *list)
+static void take_mail(struct shard *s, struct mail *list)
 {
     struct mail **end = &s->taken_mail;
     while (UNLIKELY(*end != NULL)) end = &(*end)->next;
     *end = list;
-    while (s->taken_mail) {
-        struct mail *mail = s->taken_mail;
-        s->taken_mail = mail->next; // deliver may free the mail
-        mail->deliver(s, mail);
-    }
+}
+
+static void deliver_first(struct shard *s)
+{
+    struct mail *mail = s->taken_mail;
+    s->taken_mail = mail->next; // deliver may free the mail
+    mail->deliver(s, mail);
+}
+
+static void deliver_list(struct shard *s, struct mail *list)
+{
+    take_mail(s, list);
+    while (s->taken_mail) deliver_first(s);
 }
 
 static void deliver_finished(struct shard *s, struct mail *mail)
@@ -199,7 +207,7 @@ static void unlock_inboxes(struct shard *s, struct operation *op)
         others++;
         shard_rouse(s, other);
     }
-    stat_add(&s->forwarded, others);
+    stat_add(&s->engine->stats[s->id]->forwarded, others);
 }
 
 // The indivisible step. The home inbox is part of it if the home shard has work in the operation:
@@ -312,9 +320,6 @@ void shard_discard_inbox(struct shard *s)
 
 static void deliver_mail(struct shard *s)
 {
-    struct mail *left = s->left_mail;
-    s->left_mail = s->left_mail_tail = NULL;
-    deliver_list(s, left);
     deliver_list(s, inbox_take_mail(&s->inbox));
     while (s->local_mail) {
         struct mail *mail = s->local_mail;
@@ -327,7 +332,7 @@ static void deliver_mail(struct shard *s)
 static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || s->left_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
+           s->local_mail || s->taken_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -422,30 +427,14 @@ static bool is_light_mail(const struct shard *s, const struct mail *mail)
     return s->hooks->is_light(CONTAINER_OF(mail, struct operation, finished));
 }
 
-static void leave_mail(struct shard *s, struct mail *list)
-{
-    if (!list) return;
-    if (s->left_mail_tail)
-        s->left_mail_tail->next = list;
-    else
-        s->left_mail = list;
-    while (list->next) list = list->next;
-    s->left_mail_tail = list;
-}
-
 // Delivers what is light, up to the first that is not: nothing overtakes what the same sender has
 // sent before. The rest is left for the shard's own thread.
 static void deliver_light_mail(struct shard *s)
 {
-    leave_mail(s, inbox_take_mail(&s->inbox));
-    leave_mail(s, s->local_mail);
+    take_mail(s, inbox_take_mail(&s->inbox));
+    take_mail(s, s->local_mail);
     s->local_mail = s->local_mail_tail = NULL;
-    while (s->left_mail && is_light_mail(s, s->left_mail)) {
-        struct mail *mail = s->left_mail;
-        s->left_mail = mail->next;
-        if (!s->left_mail) s->left_mail_tail = NULL;
-        mail->deliver(s, mail);
-    }
+    while (s->taken_mail && is_light_mail(s, s->taken_mail)) deliver_first(s);
 }
 
 // Few commands, and none that may take long or wants a thread of its own.
@@ -567,7 +556,7 @@ void shard_turn_inside(struct shard *s)
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
         shard_enter_travelling(s);
-        bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail || s->left_mail;
+        bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;
     }

@@ -46,7 +46,7 @@ struct shard {
     // Other threads' side.
     struct inbox inbox;
     _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
-    stat_u64 connections, forwarded;           // published
+    stat_u64 connections;                      // published
     struct mail resume; // posted by the runner of the meeting this shard is parked in
 
     // This thread's side, or that of one that stands in (shard_rouse).
@@ -62,9 +62,8 @@ struct shard {
     bool is_inside;             // in shard_turn_inside: as if parked
     struct operation *travelling, *travelling_tail; // meetings of this turn, not entered yet
     uint32_t travelling_count;                      // their requests
-    struct mail *left_mail, *left_mail_tail;        // by one that stood in; before all that comes
     struct mail *local_mail, *local_mail_tail;      // to itself
-    struct mail *taken_mail;                        // being delivered
+    struct mail *taken_mail; // being delivered, or left by one that stood in; before what comes
     struct operation_pool pool;
     uint32_t in_flight; // operations submitted from here and not finished,
     uint32_t blocked;   // and those of them that wait for somebody to write: no answer is due

@@ -127,7 +127,7 @@ static bool is_settled(const struct world *w)
     for (uint32_t i = 0; i < w->group.count; i++) {
         struct shard *s = w->shards[i];
         if (s->in_flight || s->backlog.first || s->parked || inbox_has_parts(&s->inbox) ||
-            inbox_has_mail(&s->inbox) || s->local_mail || s->left_mail)
+            inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail)
             return false;
     }
     return true;

@@ -198,7 +198,7 @@ Test(shard, a_batch_enters_all_its_inboxes_at_once)
     world_settle(w);
     cr_assert_str_eq(read->reply, "*2\r\n$1\r\n1\r\n$1\r\n1\r\n");
     cr_assert_str_eq(late->reply, read->reply);
-    cr_assert_eq(stat_get(&w->shards[0]->forwarded), 6);
+    cr_assert_eq(stat_get(&w->engine->stats[0]->forwarded), 6);
     job_free(write);
     job_free(read);
     job_free(late);
