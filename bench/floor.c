@@ -3,9 +3,9 @@
 // gyre-floor: the bare I/O floor, a server that does everything but be a database.
 //
 // It reads RESP requests from many connections in one thread and answers them at once, `+OK` to a
-// SET, 64 bytes to a GET, and stores nothing. What a real server costs above it is the price of
-// being a database; what it costs itself is the price of TCP. Two engines, to compare with a server
-// that has both:
+// SET, 64 bytes to a GET, 100 elements of 3 bytes to LRANGE list 0 99, and stores nothing. What a
+// real server costs above it is the price of being a database; what it costs itself is the price of
+// TCP. Two engines, to compare with a server that has both:
 //
 //     uring   DEFER_TASKRUN ring, multishot accept, multishot recv into a ring of provided buffers
 //     poll    epoll, recv into one buffer, send
@@ -46,6 +46,7 @@ enum {
     REQUEST_BYTES_MAX = 64 << 20, // a longer request ends its connection
     OUTBOX_BYTES_MAX = 64 << 20,  // so do this many replies that are not being read
     ARGUMENTS_MAX = 1 << 20,
+    ELEMENTS_MAX = 1000, // of the reply to a LRANGE
 };
 
 // A growing byte string, owned by its connection.
@@ -69,8 +70,8 @@ struct connection {
 };
 
 struct request {
-    const char *name;
-    size_t name_len;
+    const char *name, *last; // argument
+    size_t name_len, last_len;
     size_t argument_count;
 };
 
@@ -133,6 +134,7 @@ static ssize_t parse_inline(const char *p, const char *end, struct request *requ
     request->name = p;
     request->name_len = (size_t)((space ? space : stop) - p);
     request->argument_count = stop > p;
+    request->last_len = 0;
     return newline + 1 - p;
 }
 
@@ -157,6 +159,8 @@ static ssize_t parse_request(const char *start, const char *end, struct request 
             request->name = next;
             request->name_len = len;
         }
+        request->last = next;
+        request->last_len = len;
         p = next + len + 2;
     }
     return p - start;
@@ -167,22 +171,57 @@ static bool is_named(const struct request *request, const char *name, size_t len
     return request->name_len == len && strncasecmp(request->name, name, len) == 0;
 }
 
+#define ELEMENT "$3\r\nxxx\r\n"
+
+// LRANGE list 0 N, of a list of 3-byte elements.
+static void answer_range(struct connection *c, const struct request *request)
+{
+    static char elements[ELEMENTS_MAX * (sizeof ELEMENT - 1)];
+    char head[16];
+    size_t count = 1;
+    for (size_t i = 0, n = 0; i < request->last_len && count < ELEMENTS_MAX; i++) {
+        n = n * 10 + (size_t)(request->last[i] - '0');
+        count = n < ELEMENTS_MAX ? n + 1 : ELEMENTS_MAX;
+    }
+    for (size_t at = 0; !elements[sizeof elements - 1] && at < sizeof elements;
+         at += sizeof ELEMENT - 1)
+        memcpy(elements + at, ELEMENT, sizeof ELEMENT - 1);
+    int len = snprintf(head, sizeof head, "*%zu\r\n", count);
+    bytes_append(&c->outbox, head, (size_t)len);
+    bytes_append(&c->outbox, elements, count * (sizeof ELEMENT - 1));
+}
+
 static void answer(struct connection *c, const struct request *request)
 {
-    static const char value[] = "$64\r\n"
-                                "0123456789abcdef0123456789abcdef"
-                                "0123456789abcdef0123456789abcdef\r\n";
+    static const struct {
+        const char *name, *reply;
+    } answers[] = {
+        {"GET", "$64\r\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n"},
+        {"SET", "+OK\r\n"},
+        {"INCR", ":1\r\n"},
+        {"LPUSH", ":1\r\n"},
+        {"RPUSH", ":1\r\n"},
+        {"LPOP", ELEMENT},
+        {"RPOP", ELEMENT},
+        {"SADD", ":1\r\n"},
+        {"HSET", ":1\r\n"},
+        {"ZADD", ":1\r\n"},
+        {"SPOP", ELEMENT},
+        {"ZPOPMIN", "*0\r\n"},
+        {"MSET", "+OK\r\n"},
+        {"PING", "+PONG\r\n"},
+        {"DBSIZE", ":0\r\n"},
+        {"CONFIG", "*0\r\n"},
+        {"COMMAND", "*0\r\n"},
+    };
     if (request->argument_count == 0) return;
-    if (is_named(request, "GET", 3))
-        bytes_append(&c->outbox, value, sizeof value - 1);
-    else if (is_named(request, "SET", 3))
-        bytes_append(&c->outbox, "+OK\r\n", 5);
-    else if (is_named(request, "PING", 4))
-        bytes_append(&c->outbox, "+PONG\r\n", 7);
-    else if (is_named(request, "CONFIG", 6) || is_named(request, "COMMAND", 7))
-        bytes_append(&c->outbox, "*0\r\n", 4);
-    else if (is_named(request, "INCR", 4) || is_named(request, "DBSIZE", 6))
-        bytes_append(&c->outbox, ":0\r\n", 4);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (!is_named(request, answers[i].name, strlen(answers[i].name))) continue;
+        bytes_append(&c->outbox, answers[i].reply, strlen(answers[i].reply));
+        return;
+    }
+    if (is_named(request, "LRANGE", 6))
+        answer_range(c, request);
     else
         bytes_append(&c->outbox, "+OK\r\n", 5);
 }

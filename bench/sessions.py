@@ -37,10 +37,11 @@ def digest(script):
 class Cores:
     """Where the server and the generator run, and how many threads each has."""
 
-    def __init__(self, threads, generator_threads=None):
+    def __init__(self, threads, generator_threads=None, is_pinned=None):
+        is_pinned = threads == 1 if is_pinned is None else is_pinned
         self.threads, self.generator_threads = threads, generator_threads or threads
-        self.server = SERVER_CORE if threads == 1 else None
-        self.generator = GENERATOR_CORE if threads == 1 else None
+        self.server = SERVER_CORE if is_pinned else None
+        self.generator = GENERATOR_CORE if is_pinned else None
         self.name = "1 thread" if threads == 1 else f"{threads} threads"
 
 
@@ -291,20 +292,21 @@ def key_on(shard, threads):
 
 
 HERE, THERE = key_on(0, 2), key_on(1, 2)
-# The list is HERE. Threads, where the waiter's and the pusher's connections begin, and `keep`.
-BLOCKING = {
-    "1 thread": (1, HERE, HERE, False),
-    "2 threads, all on one shard": (2, HERE, HERE, False),
-    "2 threads, from another shard, free to move": (2, THERE, THERE, False),
-    "2 threads, waiter kept on another": (2, THERE, HERE, True),
-    "2 threads, pusher kept on another": (2, HERE, THERE, True),
-    "2 threads, both kept on another": (2, THERE, THERE, True),
-}
+# The list is HERE. Threads, whether all are pinned to one core (and the generator to the other), where
+# the waiter's and the pusher's connections begin, and `keep`.
+BLOCKING = {"1 thread": (1, True, HERE, HERE, False)}
+for _name, _where in {"all on one shard": (HERE, HERE, False),
+                      "from another shard, free to move": (THERE, THERE, False),
+                      "waiter kept on another": (THERE, HERE, True),
+                      "pusher kept on another": (HERE, THERE, True),
+                      "both kept on another": (THERE, THERE, True)}.items():
+    BLOCKING[f"2 threads, {_name}"] = (2, True, *_where)
+    BLOCKING[f"2 threads, not pinned, {_name}"] = (2, False, *_where)
 
 
 def measure_handover(options, server, test):
-    threads, waiter, pusher, keep = BLOCKING[test]
-    cores, ops = Cores(threads), max(100, int(options.seconds * HANDOVERS_PER_SECOND))
+    threads, is_pinned, waiter, pusher, keep = BLOCKING[test]
+    cores, ops = Cores(threads, is_pinned=is_pinned), max(100, int(options.seconds * HANDOVERS_PER_SECOND))
     command = pinned([options.tool("gyre-handover"), "--port", str(server.port), "--ops", str(ops),
                       "--key", HERE, "--waiter-at", waiter, "--pusher-at", pusher,
                       *(["--keep"] if keep else [])],
@@ -329,10 +331,10 @@ def measure_handover(options, server, test):
 
 def run_blocking(options):
     results = []
-    for threads in (1, 2):
+    for threads, is_pinned in ((1, True), (2, True), (2, False)):
         with Fleet(options) as fleet:
-            start_all(options, fleet, Cores(threads))
-            tests = [test for test, what in BLOCKING.items() if what[0] == threads]
+            start_all(options, fleet, Cores(threads, is_pinned=is_pinned))
+            tests = [t for t, what in BLOCKING.items() if what[:2] == (threads, is_pinned)]
             results += run_in_turn(options, fleet, tests, [1], lambda server, test, _pipeline:
                                    measure_handover(options, server, test))
     rows = []
