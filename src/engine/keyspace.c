@@ -143,8 +143,15 @@ static uint64_t expire_seconds(const struct entry *e)
     return MIN((uint64_t)MAX(entry_ttl(e)->at_ms, 0), TIMEWHEEL_MAX_MS) / 1000;
 }
 
+static void note_timed(struct db *db)
+{
+    struct keyspace *ks = db->space;
+    ks->timed_dbs = MAX(ks->timed_dbs, (uint32_t)(db - ks->dbs) + 1);
+}
+
 static void expire_add(struct db *db, struct entry *e, int64_t at_ms)
 {
+    note_timed(db);
     entry_ttl(e)->at_ms = at_ms;
     timewheel_add(&db->expires, entry_ttl(e));
     db->expire_sum_s += expire_seconds(e);
@@ -178,6 +185,7 @@ void db_fields_changed(struct db *db, struct entry *e)
     if (w->is_in && w->node.at_ms == next_ms) return;
     fields_remove(db, e);
     if (next_ms == INT64_MAX) return;
+    note_timed(db);
     w->node.at_ms = next_ms;
     timewheel_add(&db->field_expires, &w->node);
     w->is_in = true;
@@ -523,6 +531,8 @@ void keyspace_swap_dbs(struct keyspace *ks, uint32_t a, uint32_t b)
     y->walk_cursor = cursor;
     y->walk_origin = origin;
     y->is_walked = is_walked;
+    note_timed(x);
+    note_timed(y);
     publish_counts(x);
     publish_counts(y);
 }
@@ -563,7 +573,7 @@ static void expire_fields(struct keyspace *ks, uint32_t index, int64_t now_ms, u
 bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
                    const struct keyspace_due *due)
 {
-    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
+    for (uint32_t i = 0; i < ks->timed_dbs && ks->is_active_expire_on; i++) {
         expire_entries(ks, i, now_ms, &budget, due);
         expire_fields(ks, i, now_ms, &budget, due);
     }
@@ -574,7 +584,7 @@ int64_t keyspace_next_cron_ms(const struct keyspace *ks)
 {
     if (ks->garbage) return 0;
     int64_t next = INT64_MAX;
-    for (uint32_t i = 0; i < ks->db_count && ks->is_active_expire_on; i++) {
+    for (uint32_t i = 0; i < ks->timed_dbs && ks->is_active_expire_on; i++) {
         const struct db *db = &ks->dbs[i];
         next = MIN(next, timewheel_next_ms(&db->expires));
         next = MIN(next, timewheel_next_ms(&db->field_expires));
@@ -605,6 +615,8 @@ void db_validate(const struct db *db)
     dict_validate(&db->keys);
     timewheel_validate(&db->expires);
     timewheel_validate(&db->field_expires);
+    ASSERT(db - db->space->dbs < db->space->timed_dbs ||
+           (!db->expires.count && !db->field_expires.count));
     do cursor = dict_scan(&db->keys, cursor, validate_visit, &counts);
     while (cursor);
     ASSERT(counts.with_ttl == db->expires.count);

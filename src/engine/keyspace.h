@@ -40,6 +40,7 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on;  // DEBUG SET-ACTIVE-EXPIRE
+    uint32_t timed_dbs;        // from this database on none has had anything that expires
     struct effects *effects;   // of the unit that runs (effect.h); NULL: nobody wants them
     struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL
     uint8_t mark;              // of entries that are made now
