@@ -23,7 +23,7 @@ bool loading_open(struct persistence *p)
     struct engine *engine = p->server->engine;
     struct recovery_options o = {
         .engine = engine, .settings = p->server->config->settings, .now_ms = clock_unix_ms()};
-    p->recovery = recovery_open(&o, &e);
+    if (!o.settings->appendonly || persistence_hold_dir(p, &e)) p->recovery = recovery_open(&o, &e);
     if (!p->recovery) {
         log_write(LOG_WARNING, "Fatal error loading the data, the server does not start: %s",
                   e.text);
@@ -97,20 +97,38 @@ static void finish_loading(struct persistence *p)
     recovery_free(p->recovery);
     p->recovery = NULL;
     pthread_mutex_unlock(&p->mutex);
-    atomic_fetch_and(&p->server->engine->troubles, ~(uint32_t)ENGINE_IS_LOADING);
-    server_log_ready(p->server);
-    atomic_store(&p->is_open, true);
+    atomic_store(&p->is_loaded, true);
+}
+
+// By the worker that was last to get its log: from here on everything can be asked for.
+static void open_server(struct server *server)
+{
+    atomic_fetch_and(&server->engine->troubles, ~(uint32_t)ENGINE_IS_LOADING);
+    server_log_ready(server);
+    atomic_store(&server->persistence->is_open, true);
+}
+
+void loading_await(struct persistence *p)
+{
+    enum { WAIT_US = 50000, STEP_US = 200 };
+    for (int i = 0; i < WAIT_US / STEP_US && !atomic_load(&p->is_open); i++) usleep(STEP_US);
+}
+
+static void wait_until(struct worker *w, _Atomic bool *condition)
+{
+    enum { PAUSE_US = 500 };
+    while (!atomic_load(condition)) {
+        pause_loading(w);
+        usleep(PAUSE_US);
+    }
 }
 
 void loading_run(struct worker *w)
 {
-    enum { PAUSE_US = 500 };
     struct persistence *p = w->server->persistence;
     recovery_run(p->recovery, w->id, pause_loading, w);
     if (atomic_fetch_add(&p->loaded, 1) + 1 == w->server->worker_count) finish_loading(p);
-    while (!atomic_load(&p->is_open)) {
-        pause_loading(w);
-        usleep(PAUSE_US);
-    }
-    persistence_attach(w);
+    wait_until(w, &p->is_loaded);
+    if (persistence_attach(w)) open_server(w->server);
+    wait_until(w, &p->is_open);
 }

@@ -9,5 +9,8 @@
 
 // Finds out what there is to load. False: it was logged why the server cannot start.
 bool loading_open(struct persistence *p);
+// The main thread, before anybody is let in: who has little to load tells nobody that it is
+// loading. Waits for 50 ms at most.
+void loading_await(struct persistence *p);
 // Every worker's thread, before its loop. If the data cannot be loaded the process ends there.
 void loading_run(struct worker *w);

@@ -206,7 +206,7 @@ static void turn_on(struct worker *w)
     w->shard.space->effects = &w->effects;
 }
 
-void persistence_attach(struct worker *w)
+bool persistence_attach(struct worker *w)
 {
     struct persistence *p = w->server->persistence;
     struct log *log = log_new(w->shard.ring, &log_hooks, &w->shard, &w->log_totals, p->first_seq);
@@ -218,8 +218,10 @@ void persistence_attach(struct worker *w)
         log_set_optional(log, true);
     }
     pthread_mutex_lock(&p->mutex);
-    p->is_ready = ++p->attached == p->server->worker_count && !p->is_stopping;
+    bool is_last = ++p->attached == p->server->worker_count;
+    p->is_ready = is_last && !p->is_stopping;
     pthread_mutex_unlock(&p->mutex);
+    return is_last;
 }
 
 void persistence_detach(struct worker *w)
@@ -237,11 +239,19 @@ void persistence_detach(struct worker *w)
     s->log = NULL;
 }
 
+bool persistence_hold_dir(struct persistence *p, struct dir_error *e)
+{
+    if (p->held_dir >= 0) return true;
+    if (!dir_make(p->dir, e)) return false;
+    p->held_dir = dir_hold(p->dir, e);
+    return p->held_dir >= 0;
+}
+
 bool persistence_open_epoch(struct persistence *p, struct dir_error *e)
 {
     uint32_t count = p->server->worker_count;
     char name[MANIFEST_NAME_CHARS];
-    if (!dir_make(p->dir, e)) return false;
+    if (!persistence_hold_dir(p, e)) return false;
     p->epoch = p->next_epoch++;
     for (uint32_t i = 0; i < count; i++) {
         manifest_log_name(name, p->epoch, i);
@@ -499,7 +509,7 @@ static bool write_base_only(struct persistence *p, struct dir_error *e)
 {
     char base[MANIFEST_NAME_CHARS];
     uint64_t bytes;
-    if (!dir_make(p->dir, e)) return false;
+    if (!persistence_hold_dir(p, e)) return false;
     p->epoch = p->next_epoch++;
     manifest_base_name(base, p->epoch);
     set_image(p, new_image(p, p->dir, base, true, true));
@@ -812,6 +822,7 @@ struct persistence *persistence_new(struct server *server)
     uint8_t id[MANIFEST_RUN_CHARS / 2];
     p->server = server;
     p->dir = mem_strndup(s->appenddirname, strlen(s->appenddirname));
+    p->held_dir = -1;
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->changed, NULL);
     p->rotations = mem_calloc(server->worker_count * sizeof p->rotations[0]);
@@ -853,5 +864,6 @@ void persistence_free(struct persistence *p)
     mem_free(p->rotations);
     mem_free(p->files);
     mem_free(p->dir);
+    if (p->held_dir >= 0) close(p->held_dir);
     mem_free(p);
 }

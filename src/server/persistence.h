@@ -43,7 +43,8 @@ struct persistence {
     struct server *server;
     pthread_t thread;
     bool has_thread;
-    char *dir; // of the append-only files
+    char *dir;    // of the append-only files,
+    int held_dir; // and the descriptor by which no other server gets it; -1: not held yet
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     // Guarded by mutex:
@@ -77,7 +78,8 @@ struct persistence {
     uint64_t first_seq;        // of all logs at the start
     struct recovery *recovery; // while loading
     _Atomic uint32_t loaded;   // shards that are done with it
-    _Atomic bool is_open;      // the data are there: go on
+    _Atomic bool is_loaded;    // the data are there: logs are attached,
+    _Atomic bool is_open;      // and now all have theirs: go on
 };
 
 struct persistence *persistence_new(struct server *server);
@@ -96,8 +98,8 @@ bool persistence_save_at_end(struct persistence *p);
 // Every SHARD_CRON_MS, on worker 0: save points, growth of the log.
 void persistence_cron(struct persistence *p, int64_t now_ms);
 
-// The worker's log, on its thread: at its start and at its end.
-void persistence_attach(struct worker *w);
+// The worker's log, on its thread: at its start (true: all have theirs now) and at its end.
+bool persistence_attach(struct worker *w);
 void persistence_detach(struct worker *w);
 
 // --- for commands (host.c) -----------------------------------------------------------------------
@@ -116,6 +118,9 @@ void persistence_switch_log(struct persistence *p, struct shard *here, bool is_o
 // name: NULL: dbfilename.
 bool persistence_write_image(struct persistence *p, const char *dir, const char *name, bool is_base,
                              uint64_t *bytes, struct dir_error *e);
+// Makes the directory of the append-only files if it must, and keeps it for this server from now
+// on.
+bool persistence_hold_dir(struct persistence *p, struct dir_error *e);
 // Makes the files of a new epoch of logs, p->files, still without headers.
 bool persistence_open_epoch(struct persistence *p, struct dir_error *e);
 // Before the manifest names them.

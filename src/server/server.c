@@ -355,6 +355,7 @@ int server_run(struct config *config)
         server->startup_bytes = mem_used_bytes();
         log_start(server);
         persistence_start(server->persistence);
+        loading_await(server->persistence);
         router_run(server->router);
         persistence_stop(server->persistence);
         // Release: what the router did before is seen by the workers.

@@ -103,13 +103,25 @@ static bool read_log(struct check *c, struct log_file *f, const char *path,
     return true;
 }
 
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? mem_strndup(path, (size_t)MAX(slash - path, 1)) : mem_strdup(".");
+}
+
+// Not what a server that runs is about to write to.
 static bool cut(struct check *c, const char *path, uint64_t good_bytes)
 {
     struct dir_error e;
     struct buf copy = {0};
+    char *dir = directory_of(path);
+    int held = dir_hold(dir, &e);
     buf_printf(&copy, "%s" COPY_SUFFIX, path);
     buf_append_char(&copy, '\0');
-    bool is_done = dir_copy_file(path, copy.ptr, &e) && dir_cut_file(path, good_bytes, &e);
+    bool is_done =
+        held >= 0 && dir_copy_file(path, copy.ptr, &e) && dir_cut_file(path, good_bytes, &e);
+    if (held >= 0) close(held);
+    mem_free(dir);
     if (is_done)
         say(c, "'%s': cut to %" PRIu64 " bytes; what it was is in '%s'", path, good_bytes,
             copy.ptr);
@@ -457,8 +469,7 @@ static void check_file(struct check *c, const char *path)
     } else if (n >= 5 && memcmp(head, "REDIS", 5) == 0) {
         check_rdb(c, path);
     } else if (ends_with(path, "/" MANIFEST_NAME) || strcmp(path, MANIFEST_NAME) == 0) {
-        char *dir = strchr(path, '/') ? mem_strndup(path, (size_t)(strrchr(path, '/') - path))
-                                      : mem_strdup(".");
+        char *dir = directory_of(path);
         check_directory(c, dir);
         mem_free(dir);
     } else {

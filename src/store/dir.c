@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +77,20 @@ bool dir_make(const char *dir, struct dir_error *e)
     bool is_done = dir_sync(parent, e);
     mem_free(parent);
     return is_done;
+}
+
+int dir_hold(const char *dir, struct dir_error *e)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        dir_fail_errno(e, errno, "open the directory", dir);
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return fd;
+    close(fd);
+    dir_fail(e, "the directory '%s' is in use by another server", dir);
+    e->code = EWOULDBLOCK;
+    return -1;
 }
 
 // --- files ---------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ char *dir_join(const char *dir, const char *name);
 
 // Makes the directory if it is not there (its parent must be) and syncs the parent.
 bool dir_make(const char *dir, struct dir_error *e);
+// Keeps the directory for this process, until it ends or closes the descriptor that is returned:
+// nobody else gets it meanwhile. -1: it cannot be opened, or another has it (code EWOULDBLOCK). A
+// file system that has no locks lets everybody have it.
+int dir_hold(const char *dir, struct dir_error *e);
 // Makes durable which names are in the directory.
 bool dir_sync(const char *dir, struct dir_error *e);
 

@@ -13,6 +13,7 @@
 #include "base/crc64.h"
 #include "base/mem.h"
 #include "engine/snapshot.h"
+#include "store/manifest.h"
 #include "types/rdb_writer.h"
 
 #define CHUNK_BYTES (64 << 10)
@@ -314,10 +315,20 @@ static void fail(struct image *im)
     pthread_mutex_unlock(&im->mutex);
 }
 
+// A dump's is as Redis's, of this process alone: servers may share a directory. A base's is known
+// to be one of the append-only directory's.
+static void name_temporary(const struct image *im, char *name, size_t size)
+{
+    if (im->options.is_base)
+        snprintf(name, size, "%.*s%s", MANIFEST_NAME_CHARS, im->name, DIR_TEMPORARY);
+    else
+        snprintf(name, size, "temp-%d.rdb", (int)getpid());
+}
+
 bool image_write(struct image *im, uint64_t *bytes, struct dir_error *e)
 {
-    char name[64 + sizeof DIR_TEMPORARY];
-    snprintf(name, sizeof name, "%.60s%s", im->name, DIR_TEMPORARY);
+    char name[MANIFEST_NAME_CHARS + sizeof DIR_TEMPORARY];
+    name_temporary(im, name, sizeof name);
     char *path = dir_join(im->dir, name);
     im->began_us = clock_mono_us();
     im->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -96,6 +96,48 @@ def saved_for_redis(t, threads, how):
     expect_state(t, state(home.redis()), want)
 
 
+@test("servers that share a directory do not write into each other's dump")
+def shared_directory(t):
+    home = Home(t)
+    conns = [home.run()]
+    home.server = None
+    conns.append(home.run())
+    for conn, word in zip(conns, ("one", "two")):
+        conn.pipeline([("SET", f"{word}:{i}", "x" * 200) for i in range(20_000)])
+    for _ in range(5):
+        saves = [int(field(conn, "rdb_saves")) for conn in conns]
+        for conn in conns:
+            t.equal(conn.cmd("BGSAVE"), R("+", b"Background saving started"))
+        for conn, before in zip(conns, saves):
+            t.wait_for(lambda conn=conn, before=before: int(field(conn, "rdb_saves")) > before,
+                       "the end of BGSAVE")
+            t.equal(field(conn, "rdb_last_bgsave_status"), "ok")
+        home.server = None
+        loaded = home.redis(dbfilename="dump.rdb")
+        t.equal(loaded.cmd("DBSIZE"), R(":", 20_000))
+        home.server.stop()
+
+
+@test("the append-only directory has one server at a time", threads=THREADS)
+def held_directory(t, threads):
+    home = Home(t, appendonly="yes")
+    conn = home.run(threads)
+    conn.cmd("SET", "key", "value")
+    expect(t, home.refusal(threads), "in use by another server")
+    late = t.own_gyre(threads=threads, dir=home.root, appendonly="no", save="")
+    other = t.connect(late)
+    other.cmd("CONFIG", "SET", "appendonly", "yes")
+    t.wait_for(lambda: field(other, "aof_last_bgrewrite_status") == "err", "its failure")
+    t.check("in use by another server" in late.log_tail(20), "it says why")
+    late.kill()
+    late.ended = True
+    t.equal(conn.cmd("INCR", "number"), R(":", 1))
+    home.server.kill()  # and what it held is free
+    home.server.ended = True
+    conn = home.run(threads)
+    t.equal(conn.cmd("MGET", "key", "number"), R("*", [R("$", b"value"), R("$", b"1")]))
+
+
 @test("what redis-server saved is loaded", threads=THREADS)
 def saved_by_redis(t, threads):
     home = Home(t)
@@ -340,6 +382,14 @@ def queued_before(t, threads):
     t.equal(conn.cmd("SET", "k", 1), OK)
 
 
+@test("who is served can have everything saved at once: no start is half over", threads=(8,))
+def right_after_start(t, threads):
+    home = Home(t)
+    for _ in range(8):
+        reply = home.run(threads).cmd("BGSAVE")
+        t.equal(reply, R("+", b"Background saving started"))
+
+
 @test("save points begin a snapshot by themselves", threads=THREADS)
 def save_points(t, threads):
     home = Home(t, save="1 10")
@@ -410,7 +460,7 @@ def torn(t, threads):
 def loading(t, threads):
     home = Home(t)
     conn = home.run(threads)
-    conn.cmd("DEBUG", "POPULATE", 300000, "key", 100)
+    conn.cmd("DEBUG", "POPULATE", 600000, "key", 100)
     conn.cmd("SAVE")
     home.server.stop()
     server = t.own(Server.gyre(threads=threads, wait=False, **home.options))
@@ -433,7 +483,7 @@ def loading(t, threads):
     t.wait_for(is_ready, "the end of loading")
     t.equal(seen - {"info"}, {b"LOADING"})
     with server.connect() as c:
-        t.equal(c.cmd("DBSIZE"), R(":", 300000))
+        t.equal(c.cmd("DBSIZE"), R(":", 600000))
 
 
 @test("a snapshot is of one instant while everything changes", threads=THREADS)
