@@ -136,6 +136,12 @@ static const char *refusal(const struct session *s, const struct settings *setti
     return NULL;
 }
 
+static const char *log_refusal(int reason, char text[ENGINE_REFUSAL_BYTES])
+{
+    snprintf(text, ENGINE_REFUSAL_BYTES, "%s%s", ERR_MISCONF_LOG, strerror(reason));
+    return text;
+}
+
 const char *engine_refuses_writes(const struct engine *e, const struct settings *settings,
                                   char text[ENGINE_REFUSAL_BYTES])
 {
@@ -146,9 +152,7 @@ const char *engine_refuses_writes(const struct engine *e, const struct settings 
         settings->save_count)
         return ERR_MISCONF_SNAPSHOT;
     if (!(troubles & ENGINE_LOG_FAILS)) return NULL;
-    int reason = atomic_load_explicit(&e->log_errno, memory_order_relaxed);
-    snprintf(text, ENGINE_REFUSAL_BYTES, "%s%s", ERR_MISCONF_LOG, strerror(reason));
-    return text;
+    return log_refusal(atomic_load_explicit(&e->log_errno, memory_order_relaxed), text);
 }
 
 // What the engine as a whole keeps from running, or NULL. As in Redis, PING counts as a write where
@@ -183,10 +187,20 @@ static bool is_http(const struct ctx *ctx)
     return slice_is(ctx->argv[0], "post") || slice_is(ctx->argv[0], "host:");
 }
 
+// A command was refused when it came, and what was the reason is over by now.
+static const char *past_refusal(const struct ctx *ctx, const struct command *c,
+                                char text[ENGINE_REFUSAL_BYTES])
+{
+    // Relaxed: it was stored before the trouble was.
+    int reason = atomic_load_explicit(&ctx->engine->log_errno, memory_order_relaxed);
+    if (ctx->settings->maxmemory && (c->flags & CMD_DENYOOM)) return ERR_OOM;
+    return reason && (c->flags & CMD_WRITE) ? log_refusal(reason, text) : ERR_LOADING;
+}
+
 // The error may name the command. What keeps EXEC from running ends the transaction.
 static void refuse_known(struct reply *reply, const struct command *c, const char *error)
 {
-    char text[ENGINE_REFUSAL_BYTES];
+    char text[ENGINE_REFUSAL_BYTES + 64];
     if (c->transaction == TRANSACTION_EXEC) {
         const char *reason = strncmp(error, "ERR ", 4) ? error : error + 4;
         snprintf(text, sizeof text, "EXECABORT Transaction discarded because of: %s", reason);
@@ -215,7 +229,7 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
             reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
                          c->full_name);
         else
-            refuse_known(ctx->reply, c, error ? error : ERR_OOM); // NULL: memory was freed since
+            refuse_known(ctx->reply, c, error ? error : past_refusal(ctx, c, text));
         stat_add(&stats->commands[c->id].rejected, 1);
     }
     stats_count_error(stats, ctx->reply->error_code);

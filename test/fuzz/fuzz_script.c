@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/crc64.h"
+#include "base/mem.h"
 #include "commands/families.h"
 #include "embed/embed_host.h"
 #include "engine/engine.h"

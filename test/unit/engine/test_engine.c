@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -217,14 +218,24 @@ Test(engine, without_memory_only_what_may_need_more_is_refused)
     bench_free(&b);
 }
 
-Test(engine, memory_that_was_freed_since_does_not_leave_a_command_unanswered)
+static void expect_refused(struct bench *b, const char *want)
+{
+    reply_clear(&b->reply);
+    engine_refuse(&b->ctx, 0);
+    expect(b, want);
+}
+
+Test(engine, a_reason_that_is_over_by_the_time_of_the_reply_does_not_leave_a_command_unanswered)
 {
     struct bench b;
     bench_init(&b, 1);
     b.argv[0] = SLICE("set"), b.argv[1] = SLICE("k"), b.argv[2] = SLICE("v");
     b.ctx.argc = 3;
-    engine_refuse(&b.ctx, 0); // nothing is wrong with it by now
-    expect(&b, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    expect_refused(&b, "-LOADING Redis is loading the dataset in memory\r\n");
+    atomic_store(&b.engine->log_errno, ENOSPC);
+    expect_refused(&b, "-MISCONF Errors writing to the AOF file: No space left on device\r\n");
+    b.settings->maxmemory = UINT64_C(1) << 50;
+    expect_refused(&b, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     bench_free(&b);
 }
 
