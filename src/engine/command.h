@@ -192,6 +192,13 @@ static inline enum command_span command_span_of(const struct engine *e, const st
     return __builtin_expect(c->span_of != NULL, 0) ? c->span_of(e, argc, argv) : c->span;
 }
 
+// Does it publish, in so many words? (Scripts may, too.)
+static inline bool command_publishes(const struct command *c)
+{
+    enum { PUBLISHES = CMD_PUBSUB | CMD_MAY_REPLICATE };
+    return (c->flags & PUBLISHES) == PUBLISHES;
+}
+
 // --- table ---------------------------------------------------------------------------------------
 
 struct command_table;

@@ -201,9 +201,9 @@ int64_t ring_prepare(struct ring *ring, int64_t timeout_us)
     return ring->ops->prepare(ring) ? timeout_us : 0;
 }
 
-void ring_wait(struct ring *ring, int64_t timeout_us)
+void ring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch)
 {
-    ring->ops->wait(ring, timeout_us);
+    ring->ops->wait(ring, timeout_us, batch);
 }
 
 void ring_take(struct ring *ring)
@@ -214,6 +214,26 @@ void ring_take(struct ring *ring)
 bool ring_has_started(struct ring *ring)
 {
     return backend_has_queued(ring) || ring->ops->has_started(ring);
+}
+
+bool ring_shows_news(struct ring *ring)
+{
+    return ring->is_blind || ring->ops->shows_news(ring);
+}
+
+bool ring_is_blind(const struct ring *ring)
+{
+    return ring->is_blind;
+}
+
+bool ring_has_more(struct ring *ring)
+{
+    return ring->is_blind || ring->ops->has_more(ring);
+}
+
+void ring_await_kernel(struct ring *ring)
+{
+    if (!ring->is_blind && ring->ops->await_kernel) ring->ops->await_kernel(ring);
 }
 
 void ring_wake(struct ring *from, struct ring *target)

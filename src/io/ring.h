@@ -191,14 +191,29 @@ int ring_run(struct ring *ring, int64_t timeout_us);
 // what was started, and says how long to wait: 0, not at all, else at most timeout_us. Then
 // ring_wait, with that, submits and waits, and runs no callbacks; it may return early, with nothing
 // to run. Then ring_run, without a wait.
+// `batch` > 1: the wait goes on until that many operations have completed, but from RING_BATCH_US
+// on one is enough, where the kernel can do that (RING_LEVEL_BEST; else it is as 1). Small sends
+// that complete at once do not count.
 int64_t ring_prepare(struct ring *ring, int64_t timeout_us);
-void ring_wait(struct ring *ring, int64_t timeout_us);
+#define RING_BATCH_US 20
+void ring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch);
 // While its own thread is in ring_wait another may take the ring, and start operations on it, which
 // go out with the next ring_prepare or ring_run; the own thread takes it back before it goes on.
 // Only that one waits and runs. Taking is no lock: the callers have one.
 void ring_take(struct ring *ring);
 // Is something started that is not submitted?
 bool ring_has_started(struct ring *ring);
+
+// May something have arrived of which the callbacks have not been told yet? Any thread may ask.
+// True is a guess (of a blind ring there is no other). False is certain, but for what the kernel
+// was handing over at that moment, in the ring's own thread: it shows when ring_await_kernel has
+// returned, which may wait for as long as the ring's thread takes to submit what it is submitting.
+bool ring_shows_news(struct ring *ring);
+// What has arrived can not be seen: io_uring below RING_LEVEL_DEFER.
+bool ring_is_blind(const struct ring *ring);
+// The same in the ring's own thread: has anything arrived behind what is being run?
+bool ring_has_more(struct ring *ring);
+void ring_await_kernel(struct ring *ring);
 
 // Makes `target`'s current or next waiting ring_run return. Callable from any thread; `from` is the
 // caller's own ring or NULL. With `from` the wake may travel with that ring's next submission.

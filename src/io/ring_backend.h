@@ -65,14 +65,17 @@ struct ring_ops {
     void (*buf_return)(struct ring *ring, struct ring_buf *buf);
     bool (*prepare)(struct ring *ring); // false: there is something to run
     // Touches nothing that the start of an operation touches.
-    void (*wait)(struct ring *ring, int64_t timeout_us);
+    void (*wait)(struct ring *ring, int64_t timeout_us, uint32_t batch);
     int (*run)(struct ring *ring, int64_t timeout_us);
     bool (*has_started)(struct ring *ring);
+    bool (*shows_news)(struct ring *ring); // any thread; unless the ring is blind
+    bool (*has_more)(struct ring *ring);
+    void (*await_kernel)(struct ring *ring); // or NULL
     void (*wake)(struct ring *from, struct ring *target);
 };
 
-// Owned by the thread that opened it. Other threads read `ops`, `level` and `event_fd` (which never
-// change) for ring_wake.
+// Owned by the thread that opened it. Other threads read `ops`, `is_blind` and `event_fd` (which
+// never change).
 struct ring {
     const struct ring_ops *ops;
     enum ring_level level;
@@ -80,6 +83,7 @@ struct ring {
     pthread_t owner;
     uint8_t depth;   // ring_runs on the stack: one within the callback of another is the second
     bool is_woken;   // by its own thread: the next wait returns at once
+    bool is_blind;   // ring_is_blind; never changes
     bool is_closing; // inside ring_close: no callbacks
     int callbacks;   // run in this ring_run
     int file_count;  // operations of files under way

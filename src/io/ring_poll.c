@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -47,7 +49,8 @@ struct poll_ring {
     int epoll_fd;
     bool has_pwait2; // epoll_pwait2 (5.11): timeouts in microseconds
     int waited;      // events that poll_wait has got and nobody has gone through, or its error
-    int last_count;  // events of the last look at epoll, -1: there was none in the last ring_run
+    _Atomic bool is_unsettled; // going through events
+    int last_count; // events of the last look at epoll, -1: there was none in the last ring_run
     uint32_t slot_count;
     struct slot *slots;
     QUEUE(ring_send) sends; // started, to be tried
@@ -339,7 +342,7 @@ static bool poll_prepare(struct ring *ring)
     return !p->sends.first && !p->waited;
 }
 
-static void poll_wait(struct ring *ring, int64_t timeout_us)
+static void poll_wait(struct ring *ring, int64_t timeout_us, uint32_t batch)
 {
     struct poll_ring *p = poll_of(ring);
     p->waited = wait_events(p, p->events, EVENTS_MAX, timeout_us);
@@ -358,8 +361,30 @@ static int poll_run(struct ring *ring, int64_t timeout_us)
     if (n == 0) n = wait_events(p, p->events, EVENTS_MAX, timeout_us);
     p->last_count = n;
     if (n < 0) return n == -EINTR ? 0 : n;
+    // Relaxed: reading what has arrived, which takes it out of others' sight, is a system call.
+    atomic_store_explicit(&p->is_unsettled, true, memory_order_relaxed);
     for (int i = 0; i < n; i++) run_event(p, &p->events[i]);
+    // Release: what has been run is seen by who sees this.
+    atomic_store_explicit(&p->is_unsettled, false, memory_order_release);
     return 0;
+}
+
+static bool is_readable(const struct poll_ring *p)
+{
+    struct pollfd look = {.fd = p->epoll_fd, .events = POLLIN};
+    return poll(&look, 1, 0) != 0;
+}
+
+// Level-triggered: epoll shows what has arrived until it has been read.
+static bool poll_shows_news(struct ring *ring)
+{
+    struct poll_ring *p = poll_of(ring);
+    return is_readable(p) || atomic_load_explicit(&p->is_unsettled, memory_order_acquire);
+}
+
+static bool poll_has_more(struct ring *ring)
+{
+    return is_readable(poll_of(ring));
 }
 
 static bool poll_has_started(struct ring *ring)
@@ -411,6 +436,8 @@ static const struct ring_ops poll_ops = {
     .wait = poll_wait,
     .run = poll_run,
     .has_started = poll_has_started,
+    .shows_news = poll_shows_news,
+    .has_more = poll_has_more,
     .wake = poll_wake,
 };
 

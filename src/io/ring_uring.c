@@ -40,8 +40,9 @@
 #include "io/ring_file.h"
 
 enum {
-    SEND_BYTES_MAX = 1 << 30, // sqe->len has 32 bits, and a transfer ends below 2 GiB anyhow
-    SEND_PIECES_MAX = 1024,   // UIO_MAXIOV, the kernel's limit
+    SEND_BYTES_MAX = 1 << 30,    // sqe->len has 32 bits, and a transfer ends below 2 GiB anyhow
+    SEND_PIECES_MAX = 1024,      // UIO_MAXIOV, the kernel's limit
+    SEND_BYTES_SMALL = 16 << 10, // unless its reader sleeps, it is in the socket at once
     SUBMIT_TRIES_MAX = 10000, // with pauses of 100 us: a kernel without memory for so long is lost
 };
 
@@ -69,6 +70,8 @@ static int enter(struct uring *u, unsigned submit, unsigned wait, unsigned flags
 {
     struct __kernel_timespec ts = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&ts};
+    // liburing's `pad` is min_wait_usec since Linux 6.12: after so long one completion is enough.
+    if (wait > 1) arg.pad = RING_BATCH_US;
     flags |= u->enter_flags;
     if (timeout_us > 0)
         return io_uring_enter2((unsigned)u->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG,
@@ -76,9 +79,17 @@ static int enter(struct uring *u, unsigned submit, unsigned wait, unsigned flags
     return io_uring_enter2((unsigned)u->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
 }
 
+// Relaxed: seen with the completion queue's head, or whatever else of this thread is stored with
+// release afterwards.
+static void unsettle(struct uring *u)
+{
+    atomic_store_explicit(&u->is_unsettled, true, memory_order_relaxed);
+}
+
 // Moves all completions out of the kernel's reach, so that it has room again.
 static void backlog_fill(struct uring *u)
 {
+    unsettle(u);
     // Acquire: the entries are written before the tail.
     unsigned tail = __atomic_load_n(u->io.cq.ktail, __ATOMIC_ACQUIRE);
     while (u->cq_head != tail) {
@@ -174,6 +185,7 @@ static void bufs_publish(struct uring *u)
 // `mode` is URING_MULTI or URING_SINGLE where the kernel has a choice.
 static void recv_arm(struct uring *u, struct ring_recv *recv, enum uring_state mode, unsigned how)
 {
+    unsettle(u);
     if (!u->buf_ring) {
         recv->state = URING_POLL;
         submit_poll(u, recv->fd, POLLIN, recv, TAG_RECV);
@@ -195,9 +207,10 @@ static void recv_arm(struct uring *u, struct ring_recv *recv, enum uring_state m
     sqe->user_data = user_data(recv, TAG_RECV);
 }
 
+// What is there already is not received at once: it queues up behind what arrived before.
 static void uring_recv_start(struct ring *ring, struct ring_recv *recv)
 {
-    recv_arm(uring_of(ring), recv, URING_MULTI, 0);
+    recv_arm(uring_of(ring), recv, URING_MULTI, IORING_RECVSEND_POLL_FIRST);
 }
 
 // After starving.
@@ -382,6 +395,7 @@ static void send_arm(struct uring *u, struct ring_send *send)
         const struct iovec *piece = &send->iov[send->iov_next];
         size_t size = MIN(piece->iov_len, (size_t)SEND_BYTES_MAX);
         io_uring_prep_send(sqe, send->fd, piece->iov_base, size, MSG_NOSIGNAL | MSG_WAITALL);
+        u->small_sends += size <= SEND_BYTES_SMALL;
     } else
         io_uring_prep_nop(sqe); // nothing to send, but the callback is due
     sqe->user_data = user_data(send, TAG_SEND);
@@ -473,6 +487,7 @@ static void on_accept(struct uring *u, struct ring_accept *accept, int result, u
 static void uring_ready_start(struct ring *ring, struct ring_ready *ready)
 {
     ready->state = OP_ARMED;
+    unsettle(uring_of(ring));
     submit_poll(uring_of(ring), ready->fd, POLLIN, ready, TAG_READY);
 }
 
@@ -605,10 +620,10 @@ static int wait_by_poll(struct uring *u, int64_t timeout_us)
     return ppoll(&p, 1, &t, NULL) < 0 ? -errno : 0;
 }
 
-static int enter_and_wait(struct uring *u, unsigned submit, int64_t timeout_us)
+static int enter_and_wait(struct uring *u, unsigned submit, unsigned wait, int64_t timeout_us)
 {
     if (LIKELY(u->has_ext_arg) || timeout_us <= 0)
-        return enter(u, submit, timeout_us != 0, IORING_ENTER_GETEVENTS, timeout_us);
+        return enter(u, submit, timeout_us ? wait : 0, IORING_ENTER_GETEVENTS, timeout_us);
     int rc = enter(u, submit, 0, IORING_ENTER_GETEVENTS, 0);
     return rc < 0 || has_completions(u) ? rc : wait_by_poll(u, timeout_us);
 }
@@ -618,10 +633,11 @@ static int submit_and_wait(struct uring *u, int64_t timeout_us)
     unsigned submit = sq_publish(u);
     // Relaxed: a hint; what it announces is looked at in the kernel or next time.
     unsigned sq_flags = __atomic_load_n(u->io.sq.kflags, __ATOMIC_RELAXED);
+    u->small_sends = 0;
     if (has_completions(u)) timeout_us = 0;
     if (timeout_us == 0 && submit == 0 && !(sq_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
         return 0;
-    return enter_and_wait(u, submit, timeout_us);
+    return enter_and_wait(u, submit, 1, timeout_us);
 }
 
 static bool uring_prepare(struct ring *ring)
@@ -630,15 +646,18 @@ static bool uring_prepare(struct ring *ring)
     if (u->buf_ring) bufs_publish(u);
     if (has_completions(u)) return false;
     u->prepared = sq_publish(u);
+    u->prepared_sends = u->small_sends;
+    u->small_sends = 0;
     return true;
 }
 
 // The kernel takes as many entries as were prepared, so none that another thread adds meanwhile. An
 // error is met again by ring_run.
-static void uring_wait(struct ring *ring, int64_t timeout_us)
+static void uring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch)
 {
     struct uring *u = uring_of(ring);
-    enter_and_wait(u, u->prepared, timeout_us);
+    if (ring->level < RING_LEVEL_BEST || timeout_us < 0) batch = 1;
+    enter_and_wait(u, u->prepared, batch > 1 ? u->prepared_sends + batch : 1, timeout_us);
 }
 
 static bool uring_has_started(struct ring *ring)
@@ -647,13 +666,49 @@ static bool uring_has_started(struct ring *ring)
     return sq->sqe_tail != sq->sqe_head;
 }
 
+// What has arrived is task work, an entry of the queue, or being run, in this order: looked at in
+// the same order nothing can slip past.
+static bool uring_shows_news(struct ring *ring)
+{
+    enum { PENDING = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW };
+    const struct uring *u = uring_of(ring);
+    // Acquire, all three: each look comes after the one before it.
+    if (__atomic_load_n(u->io.sq.kflags, __ATOMIC_ACQUIRE) & PENDING) return true;
+    if (__atomic_load_n(u->io.cq.ktail, __ATOMIC_ACQUIRE) !=
+        __atomic_load_n(u->io.cq.khead, __ATOMIC_ACQUIRE))
+        return true;
+    return atomic_load_explicit(&u->is_unsettled, memory_order_acquire);
+}
+
+static bool uring_has_more(struct ring *ring)
+{
+    const struct uring *u = uring_of(ring);
+    // Relaxed: our own thread's affair; what comes meanwhile comes later.
+    return has_completions(u) ||
+           (__atomic_load_n(u->io.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN);
+}
+
+// Between task work and the queue it is in the hands of the owner's thread, in the kernel, for as
+// long as that holds the ring's lock (uring_lock). Whoever registers anything takes this lock, and
+// only then is refused, since the ring has a single issuer (io_uring/register.c).
+static void uring_await_kernel(struct ring *ring)
+{
+    io_uring_register((unsigned)uring_of(ring)->io.ring_fd, IORING_REGISTER_PROBE, NULL, 0);
+}
+
 static int uring_run(struct ring *ring, int64_t timeout_us)
 {
     struct uring *u = uring_of(ring);
+    if (timeout_us == 0) unsettle(u);
     if (u->buf_ring) bufs_publish(u);
     if (UNLIKELY(backend_has_queued(ring))) backend_run_queued(ring);
     int rc = submit_and_wait(u, backend_clip_timeout(ring, timeout_us));
+    unsettle(u);
     run_completions(u);
+    bool has_more =
+        u->backlog_next < u->backlog_end || backend_has_queued(ring) || uring_has_started(ring);
+    // Release: what has been run is seen by who sees this.
+    if (ring->depth == 1) atomic_store_explicit(&u->is_unsettled, has_more, memory_order_release);
     // ETIME: nothing came. EBUSY, EAGAIN: the kernel wants completions taken first, which is done
     // now.
     if (rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EBUSY || rc == -EAGAIN) return 0;
@@ -710,5 +765,8 @@ const struct ring_ops uring_ops = {
     .wait = uring_wait,
     .run = uring_run,
     .has_started = uring_has_started,
+    .shows_news = uring_shows_news,
+    .has_more = uring_has_more,
+    .await_kernel = uring_await_kernel,
     .wake = uring_wake,
 };

@@ -25,7 +25,8 @@ struct completion {
     struct ring_buf *copy; // of the piece, if its buffer was given back meanwhile; owned
 };
 
-// Owned by its thread. Other threads read io.ring_fd and has_msg_ring, which never change.
+// Owned by its thread. Other threads read io.ring_fd and has_msg_ring, which never change,
+// and what uring_shows_news does.
 struct uring {
     struct ring base;
     struct io_uring io;
@@ -35,9 +36,14 @@ struct uring {
     uint8_t skip_success; // IOSQE_CQE_SKIP_SUCCESS where the kernel has it
     bool has_ext_arg;     // waits with a timeout
     bool has_msg_ring;
-    unsigned prepared; // entries that uring_wait is to submit
-    unsigned cq_head;  // taken; cq_tail is what the kernel had written when we last looked
+    unsigned prepared;       // entries that uring_wait is to submit,
+    unsigned prepared_sends; // and small sends among them
+    unsigned small_sends;    // started and not submitted
+    unsigned cq_head;        // taken; cq_tail is what the kernel had written when we last looked
     unsigned cq_tail;
+    // Completions were taken out of the queue and have not all been run, or a receive was armed and
+    // not submitted.
+    _Atomic bool is_unsettled;
     struct msghdr *msgs; // one per submission entry
 
     struct io_uring_buf_ring *buf_ring; // NULL on RING_LEVEL_PLAIN

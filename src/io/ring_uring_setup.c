@@ -135,6 +135,7 @@ static int open_at(struct uring *u, enum ring_level level, uint32_t entries, con
     }
     bool has_no_iowait = params.features & IORING_FEAT_NO_IOWAIT;
     u->base.level = level == RING_LEVEL_BEST && !has_no_iowait ? RING_LEVEL_DEFER : level;
+    u->base.is_blind = level < RING_LEVEL_DEFER; // no flag tells of task work
     if (u->base.level == RING_LEVEL_BEST) u->enter_flags = IORING_ENTER_NO_IOWAIT;
     u->has_ext_arg = level >= RING_LEVEL_MULTISHOT;
     u->skip_success = level >= RING_LEVEL_MULTISHOT ? IOSQE_CQE_SKIP_SUCCESS : 0;

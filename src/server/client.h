@@ -20,7 +20,8 @@
 #include "server/worker.h"
 #include "shard/operation.h"
 
-#define CLIENT_OPS_MAX   16          // operations under way; past that its socket is not read
+#define CLIENT_OPS_MAX   16   // operations under way; past that its socket is not read
+#define CLIENT_SUBS_MAX  1024 // the same behind a SUBSCRIBE, which should be read soon (fence.h)
 #define CLIENT_QUERY_MAX (64 * 1024) // unread input kept while it may not go on; past that likewise
 #define CLIENT_IOV       4           // pieces of a send that need no allocation
 
@@ -70,8 +71,10 @@ struct client {
     uint32_t move_to; // shard to move to when quiet; own shard: stay
 
     bool is_receiving, is_sending, is_dirty, is_listed;
-    bool is_stalled;    // input waits until operations have finished
-    bool is_paused;     // input waits for the end of CLIENT PAUSE
+    bool is_stalled; // input waits until operations have finished
+    bool is_paused;  // input waits for the end of CLIENT PAUSE, a snapshot, or the fence
+    uint8_t fence;   // enum fence_state; rounds that it has waited for
+    uint8_t fence_rounds;
     bool is_dead;       // being torn down; freed when nothing is under way
     bool is_over_limit; // does not read what is pushed to it: gets no more, the flush kills it
     bool is_stopping_recv;
@@ -124,6 +127,8 @@ void push_discard(struct client *c);
 
 // output.c
 void output_mark_dirty(struct client *c);
+// Before all others: it has been waiting.
+void output_mark_dirty_first(struct client *c);
 // Starts sending what was replied, if no send is under way.
 void output_flush(struct client *c);
 void output_init(struct client *c);

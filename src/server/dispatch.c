@@ -28,12 +28,14 @@ bool dispatch_has_room(const struct client *c)
 {
     const struct operation *last = c->ops_tail;
     bool must_end = c->ops && last->may_block; // else input.c says what may follow what
-    return c->op_count < CLIENT_OPS_MAX && !must_end;
+    bool subscribes = c->ops && last->changes_session;
+    return c->op_count < (subscribes ? CLIENT_SUBS_MAX : CLIENT_OPS_MAX) && !must_end;
 }
 
-static struct ctx client_ctx(struct client *c, struct reply *reply)
+// `at`: the shard whose keys it is about.
+static struct ctx client_ctx(struct client *c, struct shard *at, struct reply *reply)
 {
-    struct ctx ctx = shard_ctx(&c->worker->shard);
+    struct ctx ctx = shard_ctx(at);
     ctx.session = &c->session;
     ctx.db = c->session.db;
     ctx.flags = c->session.is_no_touch ? CTX_NO_TOUCH : 0;
@@ -60,7 +62,8 @@ static void note_logged(struct client *c, uint64_t logged)
     if (UNLIKELY(end != logged)) c->log_seq = end;
 }
 
-static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flags)
+// At home, or at another shard whose place this one has taken.
+static void run_in_place(struct client *c, struct shard *at, struct call *calls, uint32_t ctx_flags)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
@@ -71,11 +74,11 @@ static void run_in_place(struct client *c, struct call *calls, uint32_t ctx_flag
     if (UNLIKELY(cmd && cmd->conclude)) is_read |= (cmd->flags & CMD_PUBSUB) != 0;
     output_lend_chunk(w, &c->reply);
     struct reply *unread = &w->space->unread;
-    struct ctx ctx = client_ctx(c, is_read ? &c->reply : unread);
+    struct ctx ctx = client_ctx(c, at, is_read ? &c->reply : unread);
     ctx.flags |= ctx_flags | (is_session ? CTX_NOTE_LATER : 0);
     uint64_t logged = logging_end(&w->shard);
     c->is_executing = true;
-    shard_execute(&w->shard, &ctx, &calls[0].piece, false);
+    shard_execute(at, &ctx, &calls[0].piece, false);
     end_executing(c, &c->reply);
     note_logged(c, logged);
     if (is_session) { // CONFIG SET is itself judged by what it set
@@ -98,7 +101,7 @@ static void run_behind(struct client *c, struct call *calls, uint32_t ctx_flags)
     bool is_read = session_step_reply(&c->session);
     struct reply *unread = &w->space->unread;
     struct reply *behind = operation_behind(&w->shard.pool, c->ops_tail);
-    struct ctx ctx = client_ctx(c, is_read ? behind : unread);
+    struct ctx ctx = client_ctx(c, &w->shard, is_read ? behind : unread);
     ctx.flags |= ctx_flags;
     c->is_executing = true;
     shard_execute(&w->shard, &ctx, &calls[0].piece, false);
@@ -141,7 +144,7 @@ static void exec_in_place(struct client *c, struct transaction *t, uint32_t ctx_
     bool is_read = session_step_reply(&c->session);
     output_lend_chunk(w, &c->reply);
     struct reply *unread = &w->space->unread;
-    struct ctx ctx = client_ctx(c, is_read ? &c->reply : unread);
+    struct ctx ctx = client_ctx(c, &c->worker->shard, is_read ? &c->reply : unread);
     ctx.flags |= ctx_flags;
     uint64_t begin = clock_ticks(), logged = logging_end(&w->shard);
     c->is_executing = true;
@@ -243,16 +246,20 @@ static void count_spread(struct client *c, uint32_t change)
 
 // A dead connection's are merged, too, if they change what it is to the server: it leaves with
 // that.
-static void collect_replies(struct client *c)
+//
+// True: it has been waiting for others.
+static bool collect_replies(struct client *c)
 {
+    bool has_waited = false;
     while (c->ops && c->ops->is_done) {
         struct operation *op = c->ops;
+        has_waited |= op->is_blocked;
         if (op->is_blocked) blocked_end(c);
         c->ops = op->next;
         if (!c->ops) c->ops_tail = NULL;
         c->op_count--;
         output_lend_chunk(c->worker, &c->reply);
-        struct ctx ctx = client_ctx(c, &c->reply);
+        struct ctx ctx = client_ctx(c, &c->worker->shard, &c->reply);
         ctx.flags |= op->ctx_flags & CTX_CACHING;
         if (!c->is_dead || op->changes_session) merge_replies(op, &ctx);
         if (op->is_exec) tracking_end_caching(&c->session);
@@ -262,13 +269,15 @@ static void collect_replies(struct client *c)
         if (op->queued) transaction_unref_blobs(op->queued, op->queued_count);
         operation_free(&c->worker->shard.pool, op);
     }
+    return has_waited;
 }
 
 static void operation_done(struct operation *op)
 {
     struct client *c = op->owner;
-    collect_replies(c);
-    if (!c->is_dead && (reply_bytes(&c->reply) || c->session.is_closing)) output_mark_dirty(c);
+    bool has_waited = collect_replies(c);
+    if (!c->is_dead && (reply_bytes(&c->reply) || c->session.is_closing))
+        (has_waited ? output_mark_dirty_first : output_mark_dirty)(c);
     if (!c->is_dead) client_resume(c);
     client_settle(c);
 }
@@ -338,7 +347,7 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
     bool is_read = !is_silent && session_step_reply(&c->session);
     struct reply shape;
     reply_init(&shape, c->session.resp); // only its version is looked at
-    struct ctx ctx = client_ctx(c, &shape);
+    struct ctx ctx = client_ctx(c, &c->worker->shard, &shape);
     ctx.flags |= ctx_flags;
     struct operation *op = fanout_operation(s, &ctx, calls, count);
     const struct command *cmd = calls[0].piece.cmd;
@@ -359,7 +368,7 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
     bool is_read = session_step_reply(&c->session);
     struct reply shape;
     reply_init(&shape, c->session.resp);
-    struct ctx ctx = client_ctx(c, &shape);
+    struct ctx ctx = client_ctx(c, &c->worker->shard, &shape);
     ctx.flags |= ctx_flags;
     struct operation *op = fanout_exec(&c->worker->shard, &ctx, t, route);
     bool resubscribes = false;
@@ -439,6 +448,28 @@ static bool is_in_place(struct client *c, const struct call *calls, uint32_t cou
     return (has_choice && !has_keys) || shard_may_run_in_place(s);
 }
 
+// A few quick commands on keys of one other shard, which sleeps: they are run there on the spot, by
+// this thread (shard_rouse). NULL: no.
+static struct shard *take_place(struct client *c, const struct call *calls, uint32_t count)
+{
+    if (count > FEW_REQUESTS || calls[0].may_block || calls[0].is_silent || c->ops) return NULL;
+    bool writes = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct command *cmd = calls[i].piece.cmd;
+        if (calls[i].route != ROUTE_ONE || calls[i].shard != calls[0].shard) return NULL;
+        if (!cmd || !piece_is_light(&calls[i].piece)) return NULL;
+        writes |= (cmd->flags & CMD_WRITE) != 0;
+    }
+    return shard_take_place(&c->worker->shard, calls[0].shard, writes);
+}
+
+static void run_there(struct client *c, struct shard *other, struct call *calls, uint32_t ctx_flags)
+{
+    struct shard *s = &c->worker->shard; // the client may be gone
+    run_in_place(c, other, calls, ctx_flags);
+    shard_give_place_back(s, other);
+}
+
 void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct ring_buf *buf,
                   struct query *query, bool is_parser_owned)
 {
@@ -454,13 +485,16 @@ void dispatch_run(struct client *c, struct call *calls, uint32_t count, struct r
     bool is_watched = UNLIKELY(atomic_load_explicit(&s->engine->monitors, memory_order_relaxed)) &&
                       !calls[0].is_silent;
     bool is_session = calls[0].route == ROUTE_QUIET;
+    struct shard *other;
     if (is_watched && calls[0].is_exec)
         server_feed_monitors(c->worker, c, c->queue.t.calls, c->queue.t.count);
     if (is_watched && !is_session) server_feed_monitors(c->worker, c, calls, count);
     if (calls[0].is_exec)
         run_exec(c, &calls[0], ctx_flags);
     else if (is_in_place(c, calls, count))
-        run_in_place(c, calls, ctx_flags);
+        run_in_place(c, s, calls, ctx_flags);
+    else if ((other = take_place(c, calls, count)))
+        run_there(c, other, calls, ctx_flags);
     else if (is_behind(c, calls, count))
         run_behind(c, calls, ctx_flags);
     else

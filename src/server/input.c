@@ -24,6 +24,7 @@ struct run {
     enum request_status status; // of what stands behind the calls
     bool is_parser_owned;       // the last call's arguments belong to the parser
     bool must_wait;             // the next request may not run now
+    bool publishes;             // the last call does
 };
 
 static bool may_go_on(const struct client *c)
@@ -66,6 +67,13 @@ static bool is_paused_for(struct client *c, const struct call *call)
     return cmd && !call->piece.say && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
 }
 
+static bool publishes(const struct client *c, const struct call *call)
+{
+    const struct command *cmd = call->piece.cmd;
+    if (c->worker->shard.group->count == 1 || !cmd || call->piece.say) return false;
+    return UNLIKELY(call->is_exec) ? transaction_publishes(c) : command_publishes(cmd);
+}
+
 // Must it enter after all that the connection sent before has been done? See engine.h.
 static bool may_meet_waiters(const struct client *c, const struct call *call)
 {
@@ -101,13 +109,10 @@ static bool meets_with_others(const struct client *c, const struct call *call)
            !call->is_exec && !call->may_block && !may_meet_waiters(c, call);
 }
 
-// May this call join the run? If not, the run ends before it.
-static bool may_join(struct client *c, struct run *run, const struct call *call)
+// Does the order allow it? Something may have to end first: what is held back (is_stalled), or the
+// run, without this call.
+static bool is_in_order(struct client *c, struct run *run, const struct call *call)
 {
-    if (UNLIKELY(is_paused_for(c, call))) {
-        c->is_paused = run->must_wait = run->count == 0;
-        return false;
-    }
     const struct call *first = &c->worker->space->calls[0];
     if (run->count && first->route == ROUTE_MEETING) return meets_with_others(c, call);
     bool waits =
@@ -121,6 +126,29 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
         run->must_wait = true;
         return false;
     }
+    return true;
+}
+
+// The last thing that a publishing command waits for. What stands before it in the pipeline happens
+// first: the run ends. What a transaction writes and publishes happens at once: somebody may have
+// subscribed, then looked at what it is about to write and not found it, and it should be published
+// to him. So a transaction waits for a moment at which really nothing is unread, if one comes.
+static bool is_held_by_fence(struct client *c, const struct run *run, const struct call *call)
+{
+    return (run->count && !run->publishes) || fence_holds(c, call->is_exec);
+}
+
+// May this call join the run? If not, the run ends before it.
+static bool may_join(struct client *c, struct run *run, const struct call *call)
+{
+    bool is_paused = UNLIKELY(is_paused_for(c, call));
+    if (!is_paused && !is_in_order(c, run, call)) return false;
+    bool is_publishing = publishes(c, call);
+    if (is_paused || (is_publishing && is_held_by_fence(c, run, call))) {
+        c->is_paused = run->must_wait = run->count == 0;
+        return false;
+    }
+    run->publishes = is_publishing;
     return true;
 }
 
@@ -267,7 +295,9 @@ static void note_activity(struct client *c, const struct run *run)
 {
     struct worker *w = c->worker;
     c->session.commands += run->count;
-    c->session.active_ms = shard_now_ms(&w->shard);
+    int64_t now_ms = shard_now_ms(&w->shard);
+    w->shard.heard += c->session.active_ms != now_ms;
+    c->session.active_ms = now_ms;
     const struct command *last = w->space->calls[run->count - 1].piece.cmd;
     if (last) c->session.last_command = last;
 }
@@ -313,6 +343,7 @@ static size_t consume(struct client *c, char *data, size_t len, struct ring_buf 
             note_activity(c, &run);
             dispatch_run(c, c->worker->space->calls, run.count, buf, query, run.is_parser_owned);
             if (run.is_parser_owned) request_parser_reset(&c->parser);
+            if (c->fence == FENCE_PASSED) c->fence = FENCE_AHEAD;
         }
         if (run.status == REQUEST_DONE) {
             if (run.must_wait) break;

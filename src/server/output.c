@@ -23,10 +23,25 @@ size_t output_bytes(const struct client *c)
 
 void output_mark_dirty(struct client *c)
 {
+    struct worker *w = c->worker;
     if (c->is_dirty) return;
     c->is_dirty = true;
-    c->next_dirty = c->worker->dirty;
-    c->worker->dirty = c;
+    c->next_dirty = NULL;
+    if (w->dirty)
+        w->dirty_tail->next_dirty = c;
+    else
+        w->dirty = c;
+    w->dirty_tail = c;
+}
+
+void output_mark_dirty_first(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (c->is_dirty) return;
+    c->is_dirty = true;
+    if (!w->dirty) w->dirty_tail = c;
+    c->next_dirty = w->dirty;
+    w->dirty = c;
 }
 
 // Keeps a chunk as a spare one if there are fewer than `most`.

@@ -68,6 +68,7 @@ struct router {
     pthread_cond_t answered;
     const struct settings *wanted; // guarded by mutex; NULL: none
     bool is_listening_there;       // the answer; guarded by mutex
+    _Atomic(struct mail *) asked;  // questions, newest first
 };
 
 // --- placing -------------------------------------------------------------------------------------
@@ -387,6 +388,38 @@ bool router_listen(struct router *r, const struct settings *next)
     return is_listening;
 }
 
+void router_ask(struct router *r, struct router_question *question)
+{
+    struct mail *mail = &question->mail;
+    mail->next = atomic_load_explicit(&r->asked, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(&r->asked, &mail->next, mail))
+        ;
+    ring_wake(NULL, r->ring);
+}
+
+bool router_may_have_newcomers(struct router *r)
+{
+    if (ring_shows_news(r->ring)) return true;
+    ring_await_kernel(r->ring);
+    return ring_shows_news(r->ring);
+}
+
+static void answer_questions(struct router *r)
+{
+    enum { TURNS = 3, TURNS_MAX = 64 }; // it is accepted, its first bytes are there, it is placed
+    struct mail *mail = atomic_exchange(&r->asked, NULL);
+    for (int i = 0; mail && i < TURNS_MAX; i++) {
+        bool is_done = !ring_has_more(r->ring) && !ring_has_started(r->ring);
+        if (i >= TURNS && (is_done || ring_is_blind(r->ring))) break;
+        ring_run(r->ring, 0);
+    }
+    while (mail) {
+        struct mail *next = mail->next;
+        shard_post(NULL, CONTAINER_OF(mail, struct router_question, mail)->home, mail);
+        mail = next;
+    }
+}
+
 const struct settings *router_held_settings(const struct router *r)
 {
     return atomic_load(&r->settings);
@@ -429,6 +462,7 @@ void router_run(struct router *r)
         while (!atomic_exchange(&r->is_asked_to_stop, false)) {
             ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
             answer_wanted(r);
+            answer_questions(r);
         }
     while (!server_may_stop(r->server));
     atomic_store(&r->is_stopping, true);

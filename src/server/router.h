@@ -5,7 +5,7 @@
 // nothing keyed (or nothing at all for ROUTER_GRACE_MS) goes to the shard with the fewest
 // connections. It also takes signals, and owns start and stop.
 #pragma once
-#include <stdbool.h>
+#include "shard/inbox.h"
 
 struct server;
 struct settings;
@@ -19,6 +19,15 @@ void router_run(struct router *r);
 // to have done it. If they cannot be had, false, and the present ones stay. Any other thread, one
 // at a time (the server's mutex).
 bool router_listen(struct router *r, const struct settings *next);
+// Mail that comes back to `home` when every connection that asked for entry before has been placed
+// and is on its way to its shard, if it has sent something. Not while the server stops. Any thread.
+struct router_question {
+    struct mail mail;
+    struct shard *home;
+};
+void router_ask(struct router *r, struct router_question *question);
+// May there be any? See ring_shows_news.
+bool router_may_have_newcomers(struct router *r);
 // The settings that the router's thread may be using.
 const struct settings *router_held_settings(const struct router *r);
 // Makes router_run return; any thread.

@@ -200,6 +200,13 @@ bool transaction_writes(const struct client *c)
     return false;
 }
 
+bool transaction_publishes(const struct client *c)
+{
+    for (uint32_t i = 0; i < c->queue.t.count; i++)
+        if (command_publishes(c->queue.t.calls[i].piece.cmd)) return true;
+    return false;
+}
+
 // --- reading -------------------------------------------------------------------------------------
 
 static void say(struct call *call, const char *text)

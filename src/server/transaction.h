@@ -30,8 +30,9 @@ void transaction_refuse(struct client *c, struct call *call, const char *line,
 void transaction_watch_blindly(const struct client *c, struct call *call);
 // The call runs now: does what it means to the queue.
 void transaction_apply(struct client *c, struct call *call);
-// Has the transaction that EXEC would run commands that write?
+// Has the transaction that EXEC would run commands that write? That publish?
 bool transaction_writes(const struct client *c);
+bool transaction_publishes(const struct client *c);
 
 // Frees what was queued, and the operation that it lies in.
 void transaction_free(struct operation_pool *pool, struct transaction *t);

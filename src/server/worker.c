@@ -38,7 +38,12 @@ static void flush(struct shard *s)
         if (!c->is_dead) output_flush(c);
         if (!c->is_dirty) client_settle(c);
     }
-    w->dirty = held;
+    while (held) {
+        struct client *c = held;
+        held = c->next_dirty;
+        c->is_dirty = false;
+        output_mark_dirty(c);
+    }
 }
 
 // All that `release` says were held up go on, oldest first. Any may be gone when its turn comes:
@@ -237,7 +242,9 @@ int worker_init(struct worker *w, struct server *server, uint32_t id)
     reply_init(&w->space->unread, 2);
     client_ids_init(&w->ids);
     subscribers_init(&w->subscribers);
-    return open_ring(w, id);
+    if (open_ring(w, id) != 0) return -1;
+    fence_init(w);
+    return 0;
 }
 
 void worker_destroy(struct worker *w)
@@ -254,6 +261,7 @@ void worker_destroy(struct worker *w)
     client_ids_free(&w->ids);
     shard_discard_inbox(&w->shard);
     subscribers_free(&w->subscribers);
+    fence_destroy(w);
     blocked_free(&w->blocked);
     ring_close(w->shard.ring);
     shard_destroy(&w->shard);

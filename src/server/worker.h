@@ -10,6 +10,7 @@
 #include "engine/host.h"
 #include "server/blocked.h"
 #include "server/client_ids.h"
+#include "server/fence.h"
 #include "server/subscribers.h"
 #include "shard/fanout.h"
 #include "shard/shard.h"
@@ -43,7 +44,7 @@ struct worker {
     struct client *clients;                   // all at home here, newest first
     struct client_ids ids;                    // the same, by id
     _Atomic(struct envelope *) invalidations; // other threads push (invalidate.c), newest first
-    struct client *dirty;                     // with replies to send
+    struct client *dirty, *dirty_tail;        // with replies to send, in this order
     uint32_t client_count;
     uint32_t adopted_count;     // adopted and not freed yet (the dead that are still settling, too)
     struct reply_chunk *chunks; // spare ones, for whoever writes next
@@ -52,6 +53,7 @@ struct worker {
     uint32_t small_chunk_count;
     uint32_t monitor_count; // clients in MONITOR mode at home here
     struct subscribers subscribers;
+    struct fence fence;
     struct blocked blocked;
     struct effects effects; // of the unit that runs, when they are logged
     struct log_totals log_totals;

@@ -72,8 +72,8 @@ struct mail *inbox_take_mail(struct inbox *in)
 {
     // Relaxed look first: an exchange on an empty box would take the line away from its senders.
     if (!atomic_load_explicit(&in->mail, memory_order_relaxed)) return NULL;
-    // Acquire: sees what the senders wrote.
-    struct mail *newest = atomic_exchange_explicit(&in->mail, NULL, memory_order_acquire);
+    // Acquire: sees what the senders wrote. Release: who finds nothing sees what was done before.
+    struct mail *newest = atomic_exchange_explicit(&in->mail, NULL, memory_order_acq_rel);
     struct mail *oldest = NULL;
     while (newest) {
         struct mail *next = newest->next;

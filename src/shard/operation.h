@@ -63,6 +63,14 @@ struct piece {
     uint32_t tx_part;          // which of its parts this is
 };
 
+// Soon done, and may be run by a thread that stands in for the shard? No script, nothing for
+// admins.
+static inline bool piece_is_light(const struct piece *p)
+{
+    enum { HEAVY = ACL_SCRIPTING | ACL_DANGEROUS | ACL_PUBSUB };
+    return !p->cmd || !(p->cmd->acl & HEAVY);
+}
+
 struct part {
     struct inbox_item item;
     struct operation *op;

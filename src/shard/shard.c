@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "engine/snapshot.h"
+#include "shard/catch_up.h"
 #include "shard/execute.h"
 #include "shard/logging.h"
 #include "shard/perform.h"
@@ -320,19 +321,23 @@ void shard_discard_inbox(struct shard *s)
 
 static void deliver_mail(struct shard *s)
 {
+    atomic_store_explicit(&s->is_delivering, true, memory_order_relaxed);
     deliver_list(s, inbox_take_mail(&s->inbox));
     while (s->local_mail) {
         struct mail *mail = s->local_mail;
         s->local_mail = s->local_mail_tail = NULL;
         deliver_list(s, mail);
     }
+    // Release: what was delivered has happened for who sees this.
+    atomic_store_explicit(&s->is_delivering, false, memory_order_release);
     shard_enter_travelling(s);
 }
 
 static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || s->taken_mail || (s->backlog.first && !s->parked) || s->sleeper_count;
+           s->local_mail || s->taken_mail || (s->backlog.first && !s->parked) || s->sleeper_count ||
+           s->catch_ups;
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -385,16 +390,19 @@ static bool wait_and_receive(struct shard *s, int64_t timeout_us)
     if (timeout_us != 0) timeout_us = ring_prepare(s->ring, timeout_us);
     if (timeout_us != 0) {
         bool is_parked = s->parked != NULL;
+        bool is_answer_due = is_parked || s->in_flight > s->blocked;
+        uint32_t batch = is_answer_due ? 1 : s->batch;
         inbox_fall_asleep(&s->inbox); // from here on another may be at work on all but the inbox
         if ((is_parked || !inbox_has_parts(&s->inbox)) && !inbox_has_mail(&s->inbox))
-            ring_wait(s->ring, timeout_us);
+            ring_wait(s->ring, timeout_us, batch);
         inbox_wake_up(&s->inbox);
         ring_take(s->ring);
     }
     s->is_now_stale = true;
-    bool has_news = ring_run(s->ring, 0) > 0 || inbox_has_parts(&s->inbox);
+    int completions = ring_run(s->ring, 0);
     shard_enter_travelling(s);
-    return has_news;
+    if (UNLIKELY(s->catch_ups != NULL)) catch_up_note_turn(s, completions);
+    return completions > 0 || inbox_has_parts(&s->inbox);
 }
 
 static void flush_log(struct shard *s)
@@ -431,10 +439,12 @@ static bool is_light_mail(const struct shard *s, const struct mail *mail)
 // sent before. The rest is left for the shard's own thread.
 static void deliver_light_mail(struct shard *s)
 {
+    atomic_store_explicit(&s->is_delivering, true, memory_order_relaxed);
     take_mail(s, inbox_take_mail(&s->inbox));
     take_mail(s, s->local_mail);
     s->local_mail = s->local_mail_tail = NULL;
     while (s->taken_mail && is_light_mail(s, s->taken_mail)) deliver_first(s);
+    atomic_store_explicit(&s->is_delivering, s->taken_mail != NULL, memory_order_release);
 }
 
 // Few commands, and none that may take long or wants a thread of its own.
@@ -445,8 +455,7 @@ static bool is_light_item(const struct inbox_item *item)
     if (item->run != perform_part) return false;
     int count = 0;
     for (const struct piece *p = CONTAINER_OF(item, struct part, item)->first; p; p = p->next) {
-        if (++count > PIECES) return false;
-        if (p->cmd && (p->cmd->acl & (ACL_SCRIPTING | ACL_DANGEROUS | ACL_PUBSUB))) return false;
+        if (++count > PIECES || !piece_is_light(p)) return false;
     }
     return true;
 }
@@ -464,8 +473,6 @@ static void run_light_items(struct shard *s)
 static bool do_turn_of(struct shard *s)
 {
     if (UNLIKELY(s->image != NULL)) return false;
-    s->is_now_stale = true;
-    ring_take(s->ring);
     deliver_light_mail(s);
     run_light_items(s);
     deliver_light_mail(s);
@@ -475,15 +482,52 @@ static bool do_turn_of(struct shard *s)
            next_due_ms(s, is_cron_off(s)) >= s->due_ms;
 }
 
+static void begin_stand_in(struct shard *s, struct shard *other)
+{
+    stat_add(&s->engine->stats[other->id]->stand_ins, 1);
+    other->stand_in = s;
+    other->is_now_stale = true;
+    ring_take(other->ring);
+}
+
+// False: it must be woken.
+static bool end_stand_in(struct shard *other, bool is_done)
+{
+    other->stand_in = NULL;
+    return !inbox_stand_down(&other->inbox, !is_done);
+}
+
 // False: it must be woken.
 static bool stand_in(struct shard *s, struct shard *other)
 {
     if (!inbox_stand_in(&other->inbox)) return true; // it is awake, or somebody else saw to it
-    stat_add(&s->engine->stats[other->id]->stand_ins, 1);
-    other->stand_in = s;
-    bool is_done = do_turn_of(other);
-    other->stand_in = NULL;
-    return !inbox_stand_down(&other->inbox, !is_done);
+    begin_stand_in(s, other);
+    return end_stand_in(other, do_turn_of(other));
+}
+
+// What entered before runs before. What is written while there is a log waits for that one, but the
+// caller's replies know their own shard's only.
+static bool may_run_there(struct shard *other, bool writes)
+{
+    if (other->image || other->parked || (writes && other->space->effects)) return false;
+    run_light_items(other);
+    return !other->parked && !other->backlog.first;
+}
+
+struct shard *shard_take_place(struct shard *s, uint32_t id, bool writes)
+{
+    struct shard *other = s->group->shards[id];
+    if (s->parked || s->is_inside || !inbox_claim(&other->inbox)) return NULL;
+    if (!inbox_stand_in(&other->inbox)) return NULL; // it woke up
+    begin_stand_in(s, other);
+    if (may_run_there(other, writes)) return other;
+    shard_give_place_back(s, other);
+    return NULL;
+}
+
+void shard_give_place_back(struct shard *s, struct shard *other)
+{
+    if (!end_stand_in(other, do_turn_of(other))) ring_wake(s->ring, other->ring);
 }
 
 // What is done for one may put something into the inbox of another; but this thread has its own
@@ -528,16 +572,36 @@ static void work_on_image(struct shard *s, bool is_busy)
     note_saved(s);
 }
 
+// Where many connections speak at once and this thread has little time left, wake-ups cost too
+// much, them as well as this thread: so a few of them are waited for, a small part of all, so that
+// nobody waits for long (RING_BATCH_US at most). Judged by the last millisecond.
+static void choose_batch(struct shard *s, bool is_next_ms)
+{
+    enum { PART = 8, MAX_BATCH = 8, BUSY_US = 500 };
+    int64_t cpu_us = s->heard >= 2 * PART ? clock_thread_us() : 0;
+    bool is_busy = is_next_ms && cpu_us && s->cpu_us && cpu_us - s->cpu_us > BUSY_US;
+    s->batch = is_busy ? MIN(s->heard / PART, MAX_BATCH) : 1;
+    s->cpu_us = cpu_us;
+    s->heard = 0;
+}
+
+// What is due by the clock, which is nothing more in the same millisecond, and what is to be freed.
+static void sweep(struct shard *s, int64_t now_ms)
+{
+    if (now_ms == s->swept_ms && !s->has_more_cron && !s->space->garbage) return;
+    if (now_ms != s->swept_ms) choose_batch(s, now_ms == s->swept_ms + 1);
+    s->swept_ms = now_ms;
+    s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
+    struct ctx ctx = shard_ctx(s);
+    if (UNLIKELY(s->space->effects != NULL)) logging_end_unit(s, &ctx, NULL, 0);
+    if (UNLIKELY(s->space->ready != NULL)) serve_ready(s, &ctx); // a stream that expired
+}
+
 static void housekeeping(struct shard *s, bool is_busy)
 {
     int64_t now_ms = shard_now_ms(s);
     if (UNLIKELY(s->image != NULL) && !s->parked) work_on_image(s, is_busy);
-    if (!s->parked) {
-        s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
-        struct ctx ctx = shard_ctx(s);
-        if (UNLIKELY(s->space->effects != NULL)) logging_end_unit(s, &ctx, NULL, 0);
-        if (UNLIKELY(s->space->ready != NULL)) serve_ready(s, &ctx); // a stream that expired
-    }
+    if (!s->parked) sweep(s, now_ms);
     if (now_ms >= s->next_timer_ms) s->hooks->timers(s);
     if (now_ms < s->next_cron_ms && s->next_cron_ms - now_ms <= SHARD_CRON_MS) return;
     s->next_cron_ms = now_ms + SHARD_CRON_MS;
@@ -556,6 +620,7 @@ void shard_turn_inside(struct shard *s)
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
         shard_enter_travelling(s);
+        if (s->catch_ups) catch_up_note_turn(s, callbacks);
         bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;

@@ -19,6 +19,7 @@
 #include "shard/inbox.h"
 #include "shard/operation.h"
 
+struct catch_up_part;
 struct shard;
 
 // What lives on the shard besides the keyspace (the server's connections).
@@ -47,7 +48,8 @@ struct shard {
     struct inbox inbox;
     _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
     stat_u64 connections;                      // published
-    struct mail resume; // posted by the runner of the meeting this shard is parked in
+    _Atomic bool is_delivering; // took mail, which may have been a connection, and is not done
+    struct mail resume;         // posted by the runner of the meeting this shard is parked in
 
     // This thread's side, or that of one that stands in (shard_rouse).
     uint32_t id __attribute__((aligned(64)));
@@ -77,14 +79,19 @@ struct shard {
     struct ending *endings;        // of those whom the meeting that runs here has served
     struct log_record *meeting_record; // left by a meeting's runner, for when this shard goes on
     struct farewell_part *meeting_farewell;
-    struct shard *stand_in;  // whose thread has taken this one's place for now, or NULL
-    struct shard **sleepers; // those that this thread has claimed to wake; an array
+    struct catch_up_part *catch_ups; // to be answered after a look at the connections (catch_up.h)
+    struct shard *stand_in;          // whose thread has taken this one's place for now, or NULL
+    struct shard **sleepers;         // those that this thread has claimed to wake; an array
     uint32_t sleeper_count;
     int64_t due_ms;   // Unix ms at which it wakes up by itself
     uint32_t spin_us; // how long it pays to wait awake; adapts
     int64_t now_ms;   // Unix ms; see shard_now_ms
+    uint32_t heard;   // connections that sent something this millisecond
+    int64_t cpu_us;   // that the thread had used when it began; 0: not looked at
+    uint32_t batch;   // of completions that are worth waiting for (ring_wait)
     bool is_now_stale;
     bool has_more_cron; // housekeeping stopped at its budget
+    int64_t swept_ms;   // the millisecond up to which that is done
     int64_t next_cron_ms;
     int64_t next_timer_ms; // Unix ms; INT64_MAX: none
 };
@@ -151,6 +158,12 @@ static inline bool shard_is_clear(struct shard *s)
 // must be sent is sent. So a hop to a shard that has nothing to do costs no thread's wake-up.
 // `from`: the calling thread's shard, or NULL.
 void shard_rouse(struct shard *from, struct shard *other);
+
+// The place of another shard, if it sleeps and nothing keeps it from running commands now: they run
+// there as at home, and are done when its place is given back. NULL: it is awake, has a snapshot to
+// see to, or a log and these commands write.
+struct shard *shard_take_place(struct shard *s, uint32_t id, bool writes);
+void shard_give_place_back(struct shard *s, struct shard *other);
 
 // Puts mail into another shard's (or the own) inbox and wakes it if need be. `from`: the calling
 // thread's shard, or NULL.

@@ -145,9 +145,7 @@ def limits(t, threads):
 @test(
     "Celery works: queues, priorities, results, groups, chords, retries",
     needs=needs_debian("celery"),
-    # Celery does not wait for the reply to its SUBSCRIBE: with more busy threads than cores the result may be
-    # published before the subscriber's thread has read it, and the program waits in vain.
-    threads=(1, 2),
+    **THREADS,
 )
 def celery(t, threads):
     run_python(t.gyre(threads=threads), "celery_program.py")

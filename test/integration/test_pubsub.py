@@ -6,6 +6,7 @@ late under load, counts that are exact at once, slow subscribers, and every keys
 types' own streams.
 """
 
+import socket
 import threading
 import time
 
@@ -62,6 +63,57 @@ def spread(t, server, count, resp=2):
 
 
 # ---- subscribing
+
+
+def ask_behind(sleeper, conns, word, channel):
+    """Asks for a channel, and goes on before anybody has an answer: a shard is busy with something else."""
+    sleeper.write("DEBUG", "SLEEP", 0.1)
+    time.sleep(0.02)
+    for conn in conns:
+        conn.write(word, channel)
+    time.sleep(0.02)
+
+
+@test("who asked for a channel before something was published there has it, acknowledged or not", **BOTH)
+def asked_before(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    sleepers, conns = spread(t, server, 8), spread(t, server, 8)
+    publisher = t.connect(server)
+    for i, sleeper in enumerate(sleepers):
+        channel = f"channel {i}"
+        # Two come in meanwhile, with this as their first word. (One thread is as redis-server: those are late.)
+        fresh = [t.connect(server) for _ in range(2 if threads > 1 else 0)]
+        ask_behind(sleeper, conns + fresh, "SUBSCRIBE", channel)
+        if i % 2:
+            replies = publisher.pipeline([("MULTI",), ("PUBLISH", channel, "x"), ("EXEC",)])
+            t.equal(replies[2], R("*", [integer(len(conns + fresh))]))
+        else:
+            t.equal(publisher.cmd("PUBLISH", channel, "x"), integer(len(conns + fresh)))
+        for conn in conns:
+            reads(t, conn, ("subscribe", channel, i + 1), ("message", channel, "x"))
+        for conn in fresh:
+            reads(t, conn, ("subscribe", channel, 1), ("message", channel, "x"))
+            conn.close()
+        t.equal(sleeper.read(), OK)
+    shard_channels = spread(t, server, 8)
+    ask_behind(sleepers[0], shard_channels, "SSUBSCRIBE", "shard")
+    t.equal(publisher.cmd("SPUBLISH", "shard", "x"), integer(len(shard_channels)))
+
+
+@test("what waits for others before it is published is published even if its sender has left", **BOTH)
+def left_before(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    sleepers, conn = spread(t, server, 4), t.connect(server)
+    subscribe(t, conn, "news")
+    for sleeper in sleepers:
+        sleeper.write("DEBUG", "SLEEP", 0.1)
+        time.sleep(0.02)
+        publisher = t.connect(server)
+        publisher.write("PUBLISH", "news", "x")
+        publisher.sock.shutdown(socket.SHUT_WR)
+        reads(t, conn, ("message", "news", "x"))
+        t.equal(publisher.read(), integer(1))
+        publisher.close()
 
 
 @test("a subscription counts at once, from every connection", **WIRES)

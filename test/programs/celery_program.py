@@ -61,11 +61,15 @@ def stop_worker(process, log):
     try:
         process.wait(LIMIT)
     except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)  # it writes where it is
+        time.sleep(1)
         process.kill()
         process.wait()
     log.seek(0)
     text = log.read().decode("utf-8", "replace")
-    if process.returncode != 0 or "redis.exceptions" in text or "CRITICAL" in text:
+    # On a busy machine this billiard may wait for its children's last words for ever.
+    is_stuck = process.returncode == -signal.SIGKILL and "_flush_outqueue" in text
+    if (process.returncode and not is_stuck) or "redis.exceptions" in text or "CRITICAL" in text:
         print(f"a worker ended with {process.returncode}:\n{text[-6000:]}")
         return False
     return True
@@ -240,9 +244,12 @@ def kombu_exchanges():
                 or watcher.pubsub_channels("/3.*")
                 or watcher.pubsub_numpat(),
             )
+            # First the message that comes by itself: closing with a BRPOP under way, this kombu takes
+            # that one's reply for another's.
+            producer.publish("fire", exchange=fanout, routing_key="")
+            until("a message to all", lambda: drained(connection, 0.5) or len(got) == 1)
             producer.publish("goal", exchange=topic, routing_key="sport.ball", declare=[topic])
             producer.publish("rain", exchange=topic, routing_key="weather")
-            producer.publish("fire", exchange=fanout, routing_key="")
             until("four messages", lambda: drained(connection, 0.5) or len(got) == 4)
         equal(sorted(body for _, body in got), ["fire", "goal", "goal", "rain"])
 

@@ -160,9 +160,9 @@ struct reader {
     int pieces;
     int finals;
     int final_result;
-    size_t stop_at;             // stops itself, from the callback, once so many bytes are here
-    bool is_holding;            // keeps every buffer
-    bool is_checking;           // calls ring_recv_check after every piece
+    size_t stop_at;   // stops itself, from the callback, once so many bytes are here
+    bool is_holding;  // keeps every buffer
+    bool is_checking; // calls ring_recv_check after every piece
     struct ring_buf *held[256];
     int held_count;
     struct reader *made_before; // all of a test's, freed at its end

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "base/cpu.h"
 #include "ring_fixture.h"
 
 // ---- opening ----
@@ -514,7 +515,7 @@ static void *sleeper_main(void *arg)
     int64_t timeout_us;
     while (!(timeout_us = ring_prepare(s->ring, PATIENCE_US))) cr_assert(ring_run(s->ring, 0) >= 0);
     atomic_store(&s->state, RING_MAY_BE_TAKEN);
-    ring_wait(s->ring, timeout_us);
+    ring_wait(s->ring, timeout_us, 1);
     while (atomic_load(&s->state) != RING_GIVEN_BACK) usleep(100);
     ring_take(s->ring);
     RUN_UNTIL(s->ring, s->reader->len == 5);
@@ -541,6 +542,101 @@ RING_TEST(a_ring_that_waits_may_be_taken_and_given_something_to_do)
     ring_wake(NULL, s.ring);
     pthread_join(s.thread, NULL);
     cr_assert(w.count == 1 && w.result == 5);
+    ring_close(ring);
+}
+
+// One is enough after a moment, with a send under way too; the reader's limit is seconds away.
+RING_TEST(a_wait_for_a_batch_does_not_wait_for_those_that_do_not_come)
+{
+    enum { ROUNDS = 200 };
+    struct ring *ring = open_ring(engine);
+    struct iovec iov = {"hello", 5};
+    struct writer w = {0};
+    int fds[2];
+    tcp_pair(fds);
+    struct reader *r = reader_start(ring, fds[0], ROUNDS * 5);
+    run_dry(ring);
+    int64_t start_us = clock_mono_us();
+    for (int i = 0; i < ROUNDS; i++) {
+        writer_start(&w, ring, fds[1], &iov, 1); // to itself
+        while (r->len < (size_t)(i + 1) * 5 || !w.count) {
+            int64_t timeout_us = ring_prepare(ring, PATIENCE_US);
+            if (timeout_us) ring_wait(ring, timeout_us, 1 + (uint32_t)i % 8);
+            cr_assert(ring_run(ring, 0) >= 0);
+        }
+        w.count = 0;
+    }
+    cr_assert(clock_mono_us() - start_us < PATIENCE_US, "no wait went on to its limit");
+    ring_close(ring);
+}
+
+// Another thread sees that something has arrived until the ring has told of it.
+enum { SHOWN = 2000 };
+
+static void *shower_main(void *arg)
+{
+    struct sleeper *s = arg;
+    s->ring = open_ring(s->engine);
+    s->reader = reader_start(s->ring, s->fd, SHOWN);
+    atomic_store(&s->state, RING_MAY_BE_TAKEN);
+    while (s->reader->len < SHOWN) {
+        int64_t timeout_us = ring_prepare(s->ring, WAIT_US);
+        if (timeout_us) ring_wait(s->ring, timeout_us, 1);
+        cr_assert(ring_run(s->ring, 0) >= 0);
+    }
+    while (atomic_load(&s->state) != RING_GIVEN_BACK) usleep(100);
+    ring_close(s->ring);
+    return NULL;
+}
+
+// What is written to a Unix socket has arrived when write returns.
+static void unix_pair(int fds[2])
+{
+    cr_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    cr_assert(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+}
+
+RING_TEST(what_has_arrived_shows_until_it_has_been_told)
+{
+    int fds[2];
+    unix_pair(fds);
+    struct ring *ring = open_ring(engine); // skips the test if there is none of this kind
+    struct sleeper s = {.engine = engine, .fd = fds[0]};
+    pthread_create(&s.thread, NULL, shower_main, &s);
+    while (!atomic_load(&s.state)) usleep(100);
+    bool is_blind = ring_is_blind(s.ring);
+    for (size_t i = 0; i < SHOWN; i++) {
+        cr_assert(write(fds[1], "x", 1) == 1);
+        for (int pause = (int)i % 50; pause > 0; pause--) cpu_relax();
+        if (ring_shows_news(s.ring)) {
+            if (i % 4 == 0) usleep(20);
+            continue;
+        }
+        ring_await_kernel(s.ring);
+        if (!ring_shows_news(s.ring)) cr_assert(!is_blind && s.reader->len == i + 1);
+    }
+    while (!is_blind && ring_shows_news(s.ring)) usleep(100); // in the end there is nothing
+    atomic_store(&s.state, RING_GIVEN_BACK);
+    pthread_join(s.thread, NULL);
+    close(fds[1]);
+    ring_close(ring);
+}
+
+RING_TEST(what_comes_behind_a_completion_is_more)
+{
+    struct ring *ring = open_ring(engine);
+    int fds[2];
+    unix_pair(fds);
+    struct reader *r = reader_start(ring, fds[0], 1);
+    run_dry(ring);
+    bool is_blind = ring_is_blind(ring);
+    cr_assert(ring_has_more(ring) == is_blind);
+    cr_assert(write(fds[1], "x", 1) == 1);
+    cr_assert(ring_has_more(ring));
+    RUN_UNTIL(ring, r->len == 1);
+    run_dry(ring);
+    cr_assert(ring_has_more(ring) == is_blind);
+    close(fds[1]);
     ring_close(ring);
 }
 
