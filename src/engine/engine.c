@@ -203,10 +203,20 @@ static void refuse_known(struct reply *reply, const struct command *c, const cha
     char text[ENGINE_REFUSAL_BYTES + 64];
     if (c->transaction == TRANSACTION_EXEC) {
         const char *reason = strncmp(error, "ERR ", 4) ? error : error + 4;
-        snprintf(text, sizeof text, "EXECABORT Transaction discarded because of: %s", reason);
+        snprintf(text, sizeof text, ERR_EXEC_ABORTED "%s", reason);
         error = text;
     }
     reply_errorf(reply, error, c->full_name);
+}
+
+void engine_count_refused(struct engine *e, uint32_t shard, const struct command *c,
+                          const char *error)
+{
+    char code[sizeof e->stats[shard]->errors[0].code];
+    if (c->transaction == TRANSACTION_EXEC) error = ERR_EXEC_ABORTED;
+    snprintf(code, sizeof code, "%.*s", (int)strcspn(error, " "), error);
+    stat_add(&e->stats[shard]->commands[c->id].rejected, 1);
+    stats_count_error(e->stats[shard], code);
 }
 
 void engine_refuse(struct ctx *ctx, uint32_t shard)

@@ -102,6 +102,10 @@ static inline bool engine_has_trouble(const struct engine *e)
 // may.
 const char *engine_refuses_writes(const struct engine *e, const struct settings *settings,
                                   char text[ENGINE_REFUSAL_BYTES]);
+// Counts a command that was refused with this error in the statistics of `shard`, whose thread this
+// is. EXEC's is EXECABORT.
+void engine_count_refused(struct engine *e, uint32_t shard, const struct command *c,
+                          const char *error);
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 

@@ -41,6 +41,8 @@
     "error."
 #define ERR_MISCONF_LOG "MISCONF Errors writing to the AOF file: " // and the reason
 
+#define ERR_EXEC_ABORTED "EXECABORT Transaction discarded because of: " // and the reason
+
 #define ERR_NOT_BUSY "NOTBUSY No scripts in execution right now."
 #define ERR_UNKILLABLE                                                                             \
     "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "    \

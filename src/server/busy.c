@@ -7,8 +7,7 @@
 #include "script/scripting.h"
 #include "server/client.h"
 #include "server/server.h"
-
-#define EXEC_ABORTED "-EXECABORT Transaction discarded because of: "
+#include "shard/refuse.h"
 
 // --- answering -----------------------------------------------------------------------------------
 
@@ -23,31 +22,31 @@ const char *busy_text(const struct engine *e)
     return kind == SLOW_NONE ? NULL : kind == SLOW_SCRIPT ? ERR_BUSY_SCRIPT : ERR_BUSY_FUNCTION;
 }
 
-static void count_rejected(struct client *c, const struct command *cmd)
-{
-    const struct shard *s = &c->worker->shard;
-    struct shard_stats *stats = s->engine->stats[s->id];
-    stat_add(&stats->commands[cmd->id].rejected, 1);
-    stats_count_error(stats, cmd->transaction == TRANSACTION_EXEC ? "EXECABORT" : "BUSY");
-}
-
 void busy_check(struct client *c, struct call *call)
 {
     const struct command *cmd = call->piece.cmd;
+    const struct shard *s = &c->worker->shard;
     if (!cmd || c->ops) return;
     if (cmd->transaction == TRANSACTION_WATCH) transaction_watch_blindly(c, call);
     if (cmd->flags & CMD_ALLOW_BUSY) return;
     if (c->session.is_in_multi && (cmd->flags & CMD_NO_MULTI)) return; // is told so
-    switch (slow_kind(c->worker->shard.engine)) {
+    switch (slow_kind(s->engine)) {
     case SLOW_NONE: return;
     case SLOW_SCRIPT:
-        transaction_refuse(c, call, "-" ERR_BUSY_SCRIPT, EXEC_ABORTED ERR_BUSY_SCRIPT);
+        transaction_refuse(c, call, "-" ERR_BUSY_SCRIPT, "-" ERR_EXEC_ABORTED ERR_BUSY_SCRIPT);
         break;
     case SLOW_FUNCTION:
-        transaction_refuse(c, call, "-" ERR_BUSY_FUNCTION, EXEC_ABORTED ERR_BUSY_FUNCTION);
+        transaction_refuse(c, call, "-" ERR_BUSY_FUNCTION, "-" ERR_EXEC_ABORTED ERR_BUSY_FUNCTION);
         break;
     }
-    count_rejected(c, cmd);
+    engine_count_refused(s->engine, s->id, cmd, "BUSY");
+}
+
+void busy_refuse_waiting(struct worker *w)
+{
+    shard_take_inbox(&w->shard);
+    const char *text = busy_text(w->shard.engine); // after that: what came later runs as ever
+    if (text) shard_refuse_backlog(&w->shard, text);
 }
 
 // --- the turn inside -----------------------------------------------------------------------------
@@ -65,6 +64,7 @@ enum host_patience busy_turn(struct ctx *ctx)
     struct server *server = ctx->engine->host->owner;
     struct worker *w = server->workers[ctx->space->shard];
     const void *work = crash_slot_get();
+    busy_refuse_waiting(w);
     worker_turn_inside(w);
     crash_slot_set(work);
     return patience_of(server);

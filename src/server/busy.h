@@ -10,7 +10,8 @@
 //
 // Everybody looks, when reading, whether a script is slow. Then a command that is not allowed to
 // run beside one (CMD_ALLOW_BUSY) is answered -BUSY at once, unless its connection has something
-// under way: that came before, waits until the script is done, and what follows it keeps its place.
+// under way: what follows keeps its place. So is, by the shards that stand still, what had entered
+// their inboxes before and has not begun (shard/refuse.h).
 //
 // The connection whose bytes led to the script is in use further up the stack. It is held
 // (ring_recv.is_held): the turn inside does not read it, flush it, settle it or resume it. What the
@@ -25,6 +26,7 @@
 
 struct client;
 struct call;
+struct worker;
 
 // Is some script slow?
 static inline bool busy_is_on(const struct engine *e)
@@ -39,6 +41,9 @@ const char *busy_text(const struct engine *e);
 // Has a call that must not run now answer -BUSY. Its route and its place in a transaction are
 // known.
 void busy_check(struct client *c, struct call *call);
+
+// What waits in the inbox of this worker's shard, which stands still, is answered -BUSY.
+void busy_refuse_waiting(struct worker *w);
 
 // host->busy.
 enum host_patience busy_turn(struct ctx *ctx);

@@ -308,8 +308,10 @@ static void enter(struct client *c, struct operation *op)
     op->owner = c;
     op->done = operation_done;
     op->on_blocked = on_blocked;
-    if (c->ops_tail)
-        c->ops_tail->next = op;
+    struct operation *last = c->ops_tail;
+    op->follows_script = last && (last->runs_scripts || last->follows_script);
+    if (last)
+        last->next = op;
     else
         c->ops = op;
     c->ops_tail = op;

@@ -237,8 +237,7 @@ static void check_exec(struct client *c, struct call *call, const struct setting
     if (!cmd || cmd->transaction != TRANSACTION_EXEC || !c->session.has_queued_write) return;
     const char *error = engine_refuses_writes(w->shard.engine, settings, text);
     if (!error) return;
-    snprintf(w->space->refusal, sizeof w->space->refusal,
-             "-EXECABORT Transaction discarded because of: %s", error);
+    snprintf(w->space->refusal, sizeof w->space->refusal, "-" ERR_EXEC_ABORTED "%s", error);
     transaction_refuse(c, call, w->space->refusal, w->space->refusal);
 }
 

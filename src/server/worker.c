@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "engine/errors.h"
 #include "engine/settings.h"
+#include "server/busy.h"
 #include "server/client.h"
 #include "server/loading.h"
 #include "server/persistence.h"
@@ -190,6 +191,7 @@ static void cron(struct shard *s)
         sample(w->server, now_ms);
         persistence_cron(w->server->persistence, now_ms);
     }
+    if (s->parked && busy_is_on(s->engine)) busy_refuse_waiting(w);
     end_pause(w, now_ms);
     output_trim(w);
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;

@@ -340,11 +340,16 @@ static void add_requests(struct shard *s, struct operation *op, const struct ctx
     operation_set_parts(&s->pool, op, set->shards, set->count);
     op->requests = operation_alloc(&s->pool, op, count * sizeof op->requests[0]);
     op->request_count = count;
+    op->is_whole = op->kind == OPERATION_MEETING;
     for (uint32_t i = 0; i < count; i++) {
+        const struct command *cmd = calls[i].piece.cmd;
         add_request(s, op, op_ctx, &op->requests[i], &calls[i], set);
-        if (UNLIKELY(is_logged) && op->requests[i].pieces)
-            log_as_one(s, op, &op->requests[i], count);
+        bool is_split = op->requests[i].pieces != NULL;
+        op->runs_scripts |= cmd && (cmd->acl & ACL_SCRIPTING);
+        op->is_whole |= (is_split || op->is_exec) && cmd && !(cmd->flags & CMD_READONLY);
+        if (UNLIKELY(is_logged) && is_split) log_as_one(s, op, &op->requests[i], count);
     }
+    op->is_whole &= op->part_count > 1;
     if (op->part_count) lend_rooms(s, op);
 }
 

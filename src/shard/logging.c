@@ -188,6 +188,11 @@ static void end_part(struct shard *s, struct effects *e, struct log_tx *tx, uint
     if (atomic_fetch_sub_explicit(&tx->waiting, 1, memory_order_acq_rel) == 1) put_together(s, tx);
 }
 
+void logging_skip(struct shard *s, struct log_tx *tx, uint32_t part)
+{
+    end_part(s, NULL, tx, part);
+}
+
 void logging_end_unit(struct shard *s, struct ctx *ctx, struct log_tx *tx, uint32_t part)
 {
     if (ctx->space_count > 1) return; // a meeting: see there

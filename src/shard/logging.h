@@ -53,6 +53,8 @@ void logging_number(struct shard *s, struct log_tx *tx);
 
 // The unit that ctx ran on this shard is over. tx: it was part `part` of that, else NULL.
 void logging_end_unit(struct shard *s, struct ctx *ctx, struct log_tx *tx, uint32_t part);
+// That part will not run.
+void logging_skip(struct shard *s, struct log_tx *tx, uint32_t part);
 
 // The meeting that ctx ran is over: what it did goes to the logs of all shards whose keys it
 // changed. The endings are posted when all of them are safe.

@@ -130,15 +130,58 @@ static bool merge_exec(struct operation *op, struct ctx *ctx)
     return !op->is_refused;
 }
 
+// The error with which a part was refused (refuse.h), or NULL: none was.
+static const char *first_refusal(const struct operation *op)
+{
+    const char *error = NULL;
+    for (uint32_t i = 0; i < op->part_count && !error; i++) error = op->parts[i].refused;
+    return error;
+}
+
+// Was the request, or a piece of it, in such a part?
+static bool is_refused(const struct operation *op, const struct request *r)
+{
+    bool is_any = r->piece_count && !r->pieces && op->parts[r->part].refused;
+    for (uint32_t i = 0; r->pieces && i < r->piece_count; i++)
+        is_any |= op->parts[r->pieces_part[i]].refused != NULL;
+    return is_any;
+}
+
+// Those that did run.
+static void skip_pieces(const struct operation *op, const struct request *r, struct reader *readers)
+{
+    for (uint32_t i = 0; r->pieces && i < r->piece_count; i++) {
+        uint32_t part = r->pieces_part[i];
+        if (!op->parts[part].refused) reader_take(&readers[part], r->pieces[i].reply_bytes, NULL);
+    }
+}
+
+// `out` is NULL if nobody reads the reply.
+static void merge_refused(struct reply *out, struct ctx *ctx, const struct command *c,
+                          const char *error)
+{
+    if (out && c->transaction == TRANSACTION_EXEC)
+        reply_errorf(out, ERR_EXEC_ABORTED "%s", error);
+    else if (out)
+        reply_error(out, error);
+    engine_count_refused(ctx->engine, ctx->space->shard, c, error);
+}
+
 void merge_replies(struct operation *op, struct ctx *ctx)
 {
+    const char *error = first_refusal(op);
+    if (UNLIKELY(error && op->is_exec)) { // all of it
+        bool is_silent = op->request_count && op->requests[0].is_silent;
+        merge_refused(is_silent ? NULL : ctx->reply, ctx, op->exec, error);
+        return;
+    }
     if (op->is_exec && !merge_exec(op, ctx)) return;
     if (op->waiter) { // it waited: whoever served it has the reply
         if (!op->requests[0].is_silent) reply_splice(ctx->reply, &op->waiter->reply);
         return;
     }
     struct reader readers[SETTINGS_THREADS_MAX], local = reader_of(&op->local);
-    if (is_plain(op)) {
+    if (LIKELY(!error) && is_plain(op)) {
         for (uint32_t i = 0; i < op->request_count; i++) note_slow(ctx, &op->requests[i].whole);
         reply_splice(ctx->reply, &op->parts[0].reply);
         return;
@@ -147,6 +190,11 @@ void merge_replies(struct operation *op, struct ctx *ctx)
     for (uint32_t i = 0; i < op->request_count; i++) {
         const struct request *r = &op->requests[i];
         struct reply *out = r->is_silent ? NULL : ctx->reply;
+        if (UNLIKELY(error && is_refused(op, r))) {
+            skip_pieces(op, r, readers);
+            merge_refused(out, ctx, r->whole.cmd, error);
+            continue;
+        }
         if (!r->pieces) note_slow(ctx, &r->whole);
         if (r->piece_count == 0)
             reader_take(&local, r->local_bytes, out);

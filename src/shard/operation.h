@@ -76,8 +76,10 @@ struct part {
     struct operation *op;
     uint32_t shard;
     struct piece *first, *last;
-    struct held held;   // executed, and waits for the log
-    struct reply reply; // of all pieces, one behind the other
+    struct held held;    // executed, and waits for the log
+    struct reply reply;  // of all pieces, one behind the other
+    const char *refused; // out: with this error, all of it (refuse.h); NULL: it ran
+    bool is_parked;      // a meeting: its shard waits in it
 };
 
 struct request {           // one command of the connection, as it came
@@ -94,7 +96,8 @@ struct request {           // one command of the connection, as it came
 
 enum operation_kind { OPERATION_BATCH, OPERATION_MEETING };
 
-#define RUNNER_ANY UINT32_MAX // the last to arrive
+#define RUNNER_ANY       UINT32_MAX // the last to arrive
+#define OPERATION_BEGINS ""         // operation.claim
 
 struct operation {
     struct mail finished; // to the home shard
@@ -103,7 +106,9 @@ struct operation {
     uint32_t runner;          // a meeting: the shard that must run it, or RUNNER_ANY
     _Atomic uint32_t waiting; // parts that have not finished (a meeting: not arrived);
                               // release/acquire on the way down
-    struct part *parts;       // an array, ascending by shard
+    // One that happens as a whole: NULL, OPERATION_BEGINS, or the error with which it is refused.
+    _Atomic(const char *) claim;
+    struct part *parts; // an array, ascending by shard
     uint32_t part_count;
     struct request *requests; // an array
     uint32_t request_count;
@@ -133,6 +138,9 @@ struct operation {
     uint64_t exec_ticks;
     struct call *queued; // those with blobs, whose references the connection gives back; or NULL
     uint32_t queued_count;
+    bool is_whole;        // on several shards
+    bool runs_scripts;    // one of its commands does
+    bool follows_script;  // one of the same connection's that was under way when it entered
     bool is_spread;       // may block on several shards; counted (engine.h)
     bool has_run;         // at home: a meeting that changes subscriptions is over
     bool changes_session; // SPAN_SESSION: nothing of the connection goes on before it is done

@@ -9,6 +9,7 @@
 #include "shard/execute.h"
 #include "shard/logging.h"
 #include "shard/message.h"
+#include "shard/refuse.h"
 #include "shard/serve.h"
 
 static struct ctx operation_ctx(struct shard *s, struct part *part)
@@ -35,19 +36,29 @@ static bool may_run_exec(struct operation *op, struct ctx *ctx)
 
 // --- batches -------------------------------------------------------------------------------------
 
-static void finish_part(struct shard *s, struct held *held)
+void perform_finish(struct shard *s, struct part *part)
 {
-    struct operation *op = CONTAINER_OF(held, struct part, held)->op;
+    struct operation *op = part->op;
     // Release: the replies are written before the home shard counts this part as finished. Acquire:
     // the last one passes the others' on.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
         shard_post(s, s->group->shards[op->home], &op->finished);
 }
 
+static void finish_held(struct shard *s, struct held *held)
+{
+    perform_finish(s, CONTAINER_OF(held, struct part, held));
+}
+
 void perform_part(struct shard *s, struct inbox_item *item)
 {
     struct part *part = CONTAINER_OF(item, struct part, item);
     struct operation *op = part->op;
+    const char *refused = op->is_whole ? refuse_before_begin(op) : NULL;
+    if (UNLIKELY(refused != NULL)) {
+        refuse_part(s, part, refused);
+        return;
+    }
     struct ctx ctx = operation_ctx(s, part);
     uint64_t logged = logging_end(s);
     if (may_run_exec(op, &ctx))
@@ -59,11 +70,11 @@ void perform_part(struct shard *s, struct inbox_item *item)
         serve_note_blocked(s, op, ctx.waiter);
         return; // it is finished when it is served
     }
-    part->held.release = finish_part;
+    part->held.release = finish_held;
     if (UNLIKELY(logging_end(s) != logged))
         logging_hold(s, &part->held, logging_end(s));
     else
-        finish_part(s, &part->held);
+        perform_finish(s, part);
 }
 
 // --- meetings ------------------------------------------------------------------------------------
@@ -73,10 +84,7 @@ void perform_part(struct shard *s, struct inbox_item *item)
 static void deliver_messages(struct shard *s)
 {
     struct inbox_item *all, *messages = NULL, **last_message = &messages;
-    inbox_lock(&s->inbox);
-    struct inbox_item *list = inbox_detach(&s->inbox);
-    inbox_unlock(&s->inbox);
-    inbox_queue_append(&s->backlog, list);
+    shard_take_inbox(s);
     all = inbox_queue_take(&s->backlog);
     while (all) {
         struct inbox_item *item = all;
@@ -197,15 +205,16 @@ void perform_at(struct shard *other, void (*run)(struct shard *shard, void *arg)
     sem_destroy(&e.is_done);
 }
 
-void perform_arrival(struct shard *s, struct inbox_item *item)
+void perform_count_arrival(struct shard *s, struct operation *op)
 {
-    struct operation *op = CONTAINER_OF(item, struct part, item)->op;
-    // Parked first: once this shard has been counted, the meeting may be over and the operation
-    // freed.
-    s->parked = op;
     // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
     // runner sees it from all.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) > 1) return;
+    const char *refused = refuse_before_begin(op);
+    if (UNLIKELY(refused != NULL)) {
+        refuse_meeting(s, op, refused);
+        return;
+    }
     uint32_t runner = op->runner == RUNNER_ANY ? s->id : op->runner;
     // Who stands in for this shard waits in the meeting, too, or else is not concerned.
     if (s->stand_in && s->stand_in->parked == op && op->runner == RUNNER_ANY)
@@ -217,6 +226,16 @@ void perform_arrival(struct shard *s, struct inbox_item *item)
     }
     s->parked = NULL;
     run_meeting(s, op);
+}
+
+void perform_arrival(struct shard *s, struct inbox_item *item)
+{
+    struct part *part = CONTAINER_OF(item, struct part, item);
+    // Parked first: once this shard has been counted, the meeting may be over and the operation
+    // freed.
+    part->is_parked = true;
+    s->parked = part->op;
+    perform_count_arrival(s, part->op);
 }
 
 void perform_resumption(struct shard *s, struct mail *mail)

@@ -18,6 +18,9 @@
 // inbox_item.run of a batch's parts, and of a meeting's.
 void perform_part(struct shard *s, struct inbox_item *item);
 void perform_arrival(struct shard *s, struct inbox_item *item);
+// For refuse.c: this shard has done its part; it has arrived at the meeting, or never will.
+void perform_finish(struct shard *s, struct part *part);
+void perform_count_arrival(struct shard *s, struct operation *op);
 // mail.deliver of shard->resume: the meeting is over.
 void perform_resumption(struct shard *s, struct mail *mail);
 

@@ -150,7 +150,7 @@ static void run_backlog(struct shard *s)
     }
 }
 
-static void take_inbox(struct shard *s)
+void shard_take_inbox(struct shard *s)
 {
     if (!inbox_has_parts(&s->inbox)) return;
     inbox_lock(&s->inbox);
@@ -161,7 +161,7 @@ static void take_inbox(struct shard *s)
 
 static void run_inbox(struct shard *s)
 {
-    take_inbox(s);
+    shard_take_inbox(s);
     run_backlog(s);
 }
 
@@ -462,7 +462,7 @@ static bool is_light_item(const struct inbox_item *item)
 
 static void run_light_items(struct shard *s)
 {
-    take_inbox(s);
+    shard_take_inbox(s);
     while (s->backlog.first && !s->parked && is_light_item(s->backlog.first)) {
         struct inbox_item *item = inbox_queue_pop(&s->backlog);
         item->run(s, item);

@@ -156,6 +156,9 @@ static inline bool shard_is_clear(struct shard *s)
 // of this thread's turn. Most often that means to wake it. But a shard that sleeps can be taken the
 // place of: if there is little to do and nothing that takes long, this thread does it, and what
 // must be sent is sent. So a hop to a shard that has nothing to do costs no thread's wake-up.
+// What has entered the inbox comes to the end of the backlog.
+void shard_take_inbox(struct shard *s);
+
 // `from`: the calling thread's shard, or NULL.
 void shard_rouse(struct shard *from, struct shard *other);
 

@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 
-from harness import Failure, check_equal, encode, info, settled, show
+from harness import PATIENCE, Failure, check_equal, encode, info, settled, show
 from runner import test
+from test_persistence import Home
 
 THRESHOLD = 30  # ms
 BUSY = b"BUSY Redis is busy running a script."
@@ -195,6 +196,91 @@ def pipeline_steps(p):
 @test("the replies of a pipeline with slow scripts in it come in order", **MATRIX)
 def pipelines(t, threads, io):
     both(t, threads, io, pipeline_steps)
+
+
+# Sent while the script runs and is not slow yet, each line on a connection of its own; what stands before ; is done before
+# that. All of it needs the shard of `a`; * writes on others, too, and has begun there unless all shards stand still.
+WAITING = (
+    "GET a|SET a 2|MGET a b c d|* MSET a 2 b 2 c 2 d 2|* DEL a b c d|DBSIZE|RENAME a b|COPY b a|SINTER s a b c|BLPOP a 0|"
+    "BLPOP {a}1 l2 l3 0|BLMOVE l a LEFT LEFT 0|EVAL return{KEYS[1]} 1 a|EVAL return{redis.call('GET',ARGV[1])} 0 b|LPUSH {a}1 x|"
+    "KEYS *|* FLUSHALL|SORT a|PFCOUNT a b c d|XADD {a}2 * f v|XREAD BLOCK 0 STREAMS {a}2 s 0 0|SET a 3,SET {a}3 4,MGET a b,GET a|MGET b c a,MGET c a b|"
+    "* SET a 3,MSET a 4 b 4,GET a|CLIENT REPLY OFF;SET a 5,MGET a b|MULTI,SET a 1,GET a;EXEC|* MULTI,MSET a 1 b 2 c 3 d 4,DBSIZE;EXEC|"
+    "MULTI,MGET a b c d,GET a;EXEC|MULTI,RENAME a b,KEYS *;EXEC|* MULTI,EVAL return{1} 0,SET b 1,SET a 1;EXEC|"
+    "MULTI,SET b 1,SELECT 1,SET a 1;EXEC"
+).split("|")
+
+
+def send(conn, commands):
+    """Sends these, separated by commas; how many."""
+    commands = [c.split() for c in re.split(r",(?![^(]*\))", commands) if c]
+    conn.send(b"".join(encode(*c) for c in commands))
+    return len(commands)
+
+
+def replies_behind(t, server, script, lines):
+    """What those who come shortly behind the script are answered, and their connections. None: the script was overtaken."""
+    conns, got = [t.connect(server) for _ in lines], []
+    before, then = zip(*((line if ";" in line else ";" + line).split(";") for line in lines))
+    for conn, commands in zip(conns, before):
+        count = send(conn, commands)
+        got.append([conn.read_raw()[0] for _ in range(0 if "OFF" in commands else count)])
+    own = t.connect(server)
+    own.write(*eval_args(script))
+    time.sleep(0.02 * PATIENCE)
+    counts = [send(conn, commands) for conn, commands in zip(conns, then)]
+    first = conns[0].read_raw()[0]
+    is_behind = first.startswith(b"-BUSY")
+    for i, conn in enumerate(conns if is_behind else ()):
+        already = [first] if i == 0 else []
+        got[i] += already + [conn.read_raw()[0] for _ in range(0 if "OFF" in before[i] else counts[i] - len(already))]
+    wait_busy(t, t.connect(server))
+    t.equal(t.connect(server).cmd("SCRIPT", "KILL").value, b"OK")
+    t.check(b"killed" in own.read().value, "not killed")
+    for conn in () if is_behind else conns:
+        conn.close()
+    return (got, conns) if is_behind else None
+
+
+def refused_counts(conn):
+    """Refused calls by command; errors by code."""
+    calls = {name: re.search(r"rejected_calls=(\d+)", line)[1] for name, line in info(conn, "commandstats").items()}
+    return {name: n for name, n in calls.items() if n != "0" and name != "cmdstat_ping"}
+
+
+def values(conn, *keys):
+    return [reply.value for reply in conn.cmd("MGET", *keys).value]
+
+
+@test("what came before the script was slow, and has not begun, is refused, too", script=tuple(LOOPS), log=(False, True), **MATRIX)
+def waiting(t, script, log, threads, io):
+    home = Home(t, appendonly="yes" if log else "no", appendfsync="always")
+    home.run(threads=threads, io=io).close()
+    lines = [line.lstrip("* ") for line in WAITING if line[0] != "*" or threads == 1 or script == "all shards"]
+    logs = []
+    for server in (t.redis(), home.server):
+        control = t.connect(server)
+        control.cmd("CONFIG", "SET", "busy-reply-threshold", 10 * THRESHOLD)
+        for _ in range(10):
+            settled(control, 1)
+            control.cmd("FLUSHALL"), control.cmd("MSET", "a", 1, "b", 1), control.cmd("CONFIG", "RESETSTAT")
+            got = replies_behind(t, server, LOOPS[script], lines)
+            if got:
+                break
+        t.check(got, "the script is always overtaken")
+        logs.append((got[0], refused_counts(control)))
+        # Nothing of it was done, and everything goes on.
+        t.equal((values(control, *"abcd"), control.cmd("DBSIZE").value), ([b"1", b"1", None, None], 2))
+        for i, conn in enumerate(got[1]):
+            conn.write("CLIENT", "REPLY", "ON")
+            t.equal(conn.read().kind, "+")
+            t.equal(conn.cmd("MSET", *(x for k in "abcd" for x in (k, i))).kind, "+")
+            t.equal(values(conn, *"abcd"), [str(i).encode()] * 4)
+        control.cmd("CONFIG", "SET", "busy-reply-threshold", 5000)
+    for line, want, gyre in zip(lines, logs[0][0], logs[1][0]):
+        t.equal((line, gyre), (line, want))
+    t.equal(logs[1][1], logs[0][1])
+    if log:
+        t.equal(values(home.run(threads=threads, io=io), *"abcd"), [str(len(lines) - 1).encode()] * 4)
 
 
 def other_steps(p):
