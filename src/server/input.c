@@ -97,8 +97,7 @@ static bool may_overtake_messages(const struct client *c, const struct call *cal
     const struct command *cmd = call->piece.cmd;
     if (c->worker->shard.group->count == 1 || !cmd || call->piece.say) return false;
     if (is_script(cmd)) return true;
-    bool is_behind_script =
-        c->ops && c->ops_tail->request_count && is_script(c->ops_tail->requests[0].whole.cmd);
+    bool is_behind_script = c->ops && c->ops_tail->runs_scripts;
     return is_behind_script && ((cmd->flags & CMD_MAY_REPLICATE) || call->is_exec);
 }
 
