@@ -196,7 +196,6 @@ int64_t ring_prepare(struct ring *ring, int64_t timeout_us)
     ASSERT(pthread_equal(ring->owner, pthread_self()));
     ASSERT(ring->depth == 0);
     ring->callbacks = 0;
-    if (backend_has_queued(ring)) return 0;
     timeout_us = backend_clip_timeout(ring, timeout_us);
     return ring->ops->prepare(ring) ? timeout_us : 0;
 }

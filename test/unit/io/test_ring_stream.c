@@ -452,6 +452,7 @@ RING_TEST(a_ring_without_spare_buffers_waits_for_one_and_sleeps_meanwhile)
     int64_t start_us = clock_mono_us();
     cr_assert(ring_run(ring, 50000) == 0);
     cr_assert(clock_mono_us() - start_us > 40000, "spins while it starves");
+    cr_assert(ring_prepare(ring, 50000) > 0, "spins while it starves");
     check_stream(holder->data, holder->len); // the held ones were not written to
     for (int i = 0; i < 4; i++)
         cr_assert(memcmp(holder->held[i]->data, data + 4096 * i, 4096) == 0);
