@@ -9,8 +9,8 @@
         t.equal(c.cmd("PING"), PONG)
 
 Keyword arguments of @test with a tuple form a matrix: one test for each combination. Options: timeout
-(seconds), alone=True (run with nothing beside it: load and timing), needs=callable that returns None or
-the reason to skip. Tests run in worker processes (--jobs); each keeps a few servers running and hands
+(seconds), load=True (busy all the time: run beside nothing but another such), alone=True (run with nothing
+beside it: what looks at the clock), needs=callable that returns None or the reason to skip. Tests run in worker processes (--jobs); each keeps a few servers running and hands
 them out again and again. A test's servers are examined after it: a crash or a sanitizer's report
 fails the test. The last line is always `N passed, N failed`.
 """
@@ -67,15 +67,21 @@ class TestTimeout(BaseException):
 
 
 class Test:
-    def __init__(self, module, sentence, function, params, timeout, alone, needs):
+    def __init__(self, module, sentence, function, params, timeout, stage, needs):
         self.module, self.sentence, self.function = module, sentence, function
-        self.params, self.timeout, self.alone, self.needs = params, timeout, alone, needs
+        self.params, self.timeout, self.stage, self.needs = params, timeout, stage, needs
         words = " ".join(f"{k}={v}" for k, v in params.items())
         self.name = f"{module}: {sentence}" + (f" [{words}]" if words else "")
 
 
-def test(sentence, timeout=60, alone=False, needs=None, **matrix):
+# What runs together, in this order.
+ORDINARY, LOADS, ALONE = range(3)
+LOAD_JOBS = 2  # each of them has several busy processes
+
+
+def test(sentence, timeout=60, load=False, alone=False, needs=None, **matrix):
     """Register a test, once for each combination of the matrix."""
+    stage = ALONE if alone else LOADS if load else ORDINARY
 
     def register(function):
         axes = dict(matrix)
@@ -84,7 +90,7 @@ def test(sentence, timeout=60, alone=False, needs=None, **matrix):
         for values in itertools.product(*axes.values()):
             params = dict(zip(axes, values))
             REGISTRY.append(
-                Test(function.__module__, sentence, function, params, timeout, alone, needs)
+                Test(function.__module__, sentence, function, params, timeout, stage, needs)
             )
         return function
 
@@ -339,7 +345,7 @@ def discover():
             importlib.import_module(name[:-3])
     # Tests that can share a server run next to one another.
     REGISTRY.sort(
-        key=lambda t: (t.alone, t.module, str(t.params.get("io", "")), t.params.get("threads", 0))
+        key=lambda t: (t.stage, t.module, str(t.params.get("io", "")), t.params.get("threads", 0))
     )
 
 
@@ -388,12 +394,11 @@ def main():
 
     began = time.monotonic()
     try:
-        beside = [i for i in chosen if not REGISTRY[i].alone]
-        alone = [i for i in chosen if REGISTRY[i].alone]
-        if beside:
-            Workers(args.jobs, seed, report).run(beside)
-        if alone:
-            Workers(1, seed, report).run(alone)
+        jobs = {ORDINARY: args.jobs, LOADS: min(args.jobs, LOAD_JOBS), ALONE: 1}
+        for stage in jobs:
+            together = [i for i in chosen if REGISTRY[i].stage == stage]
+            if together:
+                Workers(jobs[stage], seed, report).run(together)
     except KeyboardInterrupt:
         print("interrupted")
         counts["FAIL"] += 1

@@ -476,7 +476,7 @@ class Actor(threading.Thread):
                 raise Failure(f"{command}: {show(reply)}")
 
 
-@test("in a crowd with slow scripts every command is either done or answered BUSY", alone=True, **MATRIX)
+@test("in a crowd with slow scripts every command is either done or answered BUSY", load=True, **MATRIX)
 def crowd(t, threads, io):
     server = t.own_gyre(threads=threads, io=io)
     control = t.connect(server)

@@ -142,7 +142,7 @@ def cli_scans(t, threads, io):
     )
 
 
-@test("redis-cli --latency and --stat run", alone=True, **MATRIX)
+@test("redis-cli --latency and --stat run", load=True, **MATRIX)
 def cli_monitors(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     out = run_for(1.5, CLI, "-p", server.port, "--latency", "--raw")

@@ -53,14 +53,14 @@ def expect_no_loss(t, *options):
 @test(
     "what was acknowledged outlives SIGKILL, transactions whole, on any number of threads",
     policy=("always", "everysec,no"),
-    alone=True,
+    load=True,
     timeout=150,
 )
 def outlives(t, policy):
     expect_no_loss(t, "-policy", policy)
 
 
-@test("once CONFIG SET appendonly yes is done, nothing is lost either", alone=True, timeout=150)
+@test("once CONFIG SET appendonly yes is done, nothing is lost either", load=True, timeout=150)
 def switched_on(t):
     expect_no_loss(t, "-toggles", "-without", "early stops")
 
@@ -68,7 +68,7 @@ def switched_on(t):
 @test(
     "the crash test catches what is lost or half there",
     kind=("lost", "torn", "cut"),
-    alone=True,
+    load=True,
     timeout=150,
 )
 def catches(t, kind):

@@ -371,7 +371,7 @@ def faults_of(counts, rng):
 @test(
     "any one call to the disk fails: nothing is lost, nobody is lied to, and service returns",
     needs=gyre_only,
-    alone=True,
+    load=True,
     timeout=300,
     threads=(2,),
     policy=("always", "everysec"),
@@ -398,7 +398,7 @@ def every_call_fails(t, threads, policy):
 @test(
     "a sync fails while many write to several shards at once: all are answered, and nothing is lost",
     needs=gyre_only,
-    alone=True,
+    load=True,
     threads=(2, 4),
     policy=("always", "everysec"),
 )
@@ -646,7 +646,7 @@ def memory_faults(spans, rng, count):
 @test(
     "an allocation fails anywhere: the process ends, nothing is lost, and the next start has it all",
     needs=gyre_only,
-    alone=True,
+    load=True,
     timeout=120,
     threads=(2,),
     policy=("always", "everysec"),
@@ -1006,7 +1006,7 @@ def storm(t, threads, fill, clients, check, rounds):
     t.check(results[0] < results[-1], f"nothing was written meanwhile: {results}")
 
 
-STORM = dict(needs=gyre_only, alone=True, timeout=60, threads=(1, 4))
+STORM = dict(needs=gyre_only, load=True, timeout=60, threads=(1, 4))
 
 
 @test("snapshots in a storm of transfers: the bank's sum is right in each", **STORM)

@@ -81,7 +81,7 @@ def expect_history(t, name, server, least):
     check_no_leak(t, server, conn, base, fds)
 
 
-MATRIX = dict(threads=(4, 1), io=("uring", "poll"), alone=True, timeout=150)
+MATRIX = dict(threads=(4, 1), io=("uring", "poll"), load=True, timeout=150)
 
 
 @test("transactions, scripts, blocking pops and RENAMEs are linearizable", **MATRIX)

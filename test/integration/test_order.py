@@ -64,7 +64,7 @@ def expect_order(t, name, server, least):
     check(operations >= least, f"only {operations} operations in {SECONDS:g} s: is a shard stuck?")
 
 
-MATRIX = dict(threads=(4, 2, 1), io=("uring", "poll"), alone=True, timeout=120)
+MATRIX = dict(threads=(4, 2, 1), io=("uring", "poll"), load=True, timeout=120)
 
 
 @test("who sees the flag finds the data, pipelined or not", **MATRIX)
@@ -166,7 +166,7 @@ def kill(t, threads, io):
     "killed clients leave no memory behind",
     threads=(4,),
     io=("uring", "poll"),
-    alone=True,
+    load=True,
     timeout=120,
 )
 def kill_memory(t, threads, io):
@@ -190,7 +190,7 @@ def kill_memory(t, threads, io):
     "CLIENT KILL of busy clients leaves no stuck shard",
     threads=(4,),
     io=("uring", "poll"),
-    alone=True,
+    load=True,
 )
 def client_kill(t, threads, io):
     server = t.gyre(threads=threads, io=io)

@@ -216,7 +216,7 @@ class Cut:
 @test(
     "after a power cut at any moment the server starts and has what was promised",
     needs=gyre_only,
-    alone=True,
+    load=True,
     timeout=200,
     threads=(2, 4),
     policy=("always", "everysec"),
@@ -229,7 +229,7 @@ def power_cut(t, threads, policy):
 @test(
     "after a sync that failed, too, a power cut takes nothing that was promised",
     needs=gyre_only,
-    alone=True,
+    load=True,
     timeout=120,
     threads=(2,),
     policy=("always", "everysec"),

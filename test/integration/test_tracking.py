@@ -1051,7 +1051,7 @@ def change(server, keys, last, rng, until):
                 raise Failure(show(reply))
 
 
-@test("no cache stays old, and none goes back", threads=(1, 2, 4), alone=True, timeout=60)
+@test("no cache stays old, and none goes back", threads=(1, 2, 4), load=True, timeout=60)
 def stale(t, threads):
     server = t.gyre(threads=threads)
     until = time.monotonic() + 2.5 * SCALE
