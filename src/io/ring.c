@@ -220,6 +220,12 @@ bool ring_shows_news(struct ring *ring)
     return ring->is_blind || ring->ops->shows_news(ring);
 }
 
+bool ring_is_short(const struct ring *ring)
+{
+    enum { PART_LEFT = 8 };
+    return ring->lent_count > ring->buf_count - MAX(ring->buf_count / PART_LEFT, 1);
+}
+
 bool ring_is_blind(const struct ring *ring)
 {
     return ring->is_blind;

@@ -62,6 +62,8 @@ struct ring_buf {
 };
 void ring_buf_hold(struct ring_buf *buf);
 void ring_buf_release(struct ring *ring, struct ring_buf *buf);
+// Are so many held that who wants to keep what has come had better copy it?
+bool ring_is_short(const struct ring *ring);
 
 // Receiving. Once started, `done` is called for every piece that arrives, until a final call with
 // result <= 0: 0 is the peer's end of stream, -ECANCELED the answer to ring_recv_stop, others

@@ -253,7 +253,8 @@ static void take_piece(struct client *c, char *data, size_t len, struct ring_buf
         if (c->recv.direct_left) return;
         finish_big(c);
     }
-    if (!c->query) {
+    // Operations hold the buffers their arguments lie in, for long at times. Then others wait.
+    if (!c->query && LIKELY(!ring_is_short(c->worker->shard.ring))) {
         size_t used = input_consume(c, (char *)p, len, buf, NULL);
         if (c->is_dead) return;
         p += used;

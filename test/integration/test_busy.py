@@ -283,6 +283,25 @@ def waiting(t, script, log, threads, io):
         t.equal(values(home.run(threads=threads, io=io), *"abcd"), [str(len(lines) - 1).encode()] * 4)
 
 
+@test("however many wait for a slow script, everybody else is heard", threads=(2, 4), io=("uring", "poll"))
+def crowd_waits(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    keys = [x for i in range(32) for x in (f"k{i}", i)]
+    with thresholds(server):
+        script, other = t.connect(server), t.connect(server)
+        conns = [t.connect(server) for _ in range(500)]
+        script.write(*eval_args(LOOPS["one key"]))
+        for conn in conns:  # each begins on other shards, and stays under way
+            conn.write("MSET", "a", 1, *keys)
+        wait_busy(t, other)
+        t.equal(t.connect(server).cmd("SCRIPT", "KILL").value, b"OK")
+        t.check(b"killed by user" in script.read().value, "not killed")
+        kinds = {conn.read().kind for conn in conns}
+        t.check(kinds <= {"+", "-"}, f"{kinds}")
+        wait_busy(t, other, False)
+        t.equal(values(other, "k0", "k31"), [b"0", b"31"] if "+" in kinds else [None, None])
+
+
 def other_steps(p):
     p("c", "CONFIG", "SET", "requirepass", "x")
     p("e", "AUTH", "x"), p("on", "AUTH", "x")
