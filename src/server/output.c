@@ -21,27 +21,25 @@ size_t output_bytes(const struct client *c)
     return bytes;
 }
 
-void output_mark_dirty(struct client *c)
+static void mark_dirty(struct client *c, bool is_first)
 {
     struct worker *w = c->worker;
     if (c->is_dirty) return;
     c->is_dirty = true;
-    c->next_dirty = NULL;
-    if (w->dirty)
-        w->dirty_tail->next_dirty = c;
-    else
-        w->dirty = c;
-    w->dirty_tail = c;
+    c->next_dirty = is_first ? w->dirty : NULL;
+    if (w->dirty && !is_first) w->dirty_tail->next_dirty = c;
+    if (!w->dirty || !is_first) w->dirty_tail = c;
+    if (!w->dirty || is_first) w->dirty = c;
+}
+
+void output_mark_dirty(struct client *c)
+{
+    mark_dirty(c, false);
 }
 
 void output_mark_dirty_first(struct client *c)
 {
-    struct worker *w = c->worker;
-    if (c->is_dirty) return;
-    c->is_dirty = true;
-    if (!w->dirty) w->dirty_tail = c;
-    c->next_dirty = w->dirty;
-    w->dirty = c;
+    mark_dirty(c, true);
 }
 
 // Keeps a chunk as a spare one if there are fewer than `most`.
