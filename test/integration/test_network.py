@@ -59,7 +59,7 @@ def stuff(conn, data, most):
     return sent, True
 
 
-@test("a client that sends and never reads holds back nobody else", load=True, **BOTH)
+@test("a client that sends and never reads holds back nobody else", alone=True, **BOTH)
 def never_reads(t, threads, io):
     server = t.gyre(threads=threads, io=io)
     quick = t.connect(server)
