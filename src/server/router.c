@@ -404,11 +404,13 @@ bool router_may_have_newcomers(struct router *r)
     return ring_shows_news(r->ring);
 }
 
-static void answer_questions(struct router *r)
+// False: there were none.
+static bool answer_questions(struct router *r)
 {
     enum { TURNS = 3, TURNS_MAX = 64 }; // it is accepted, its first bytes are there, it is placed
     struct mail *mail = atomic_exchange(&r->asked, NULL);
-    for (int i = 0; mail && i < TURNS_MAX; i++) {
+    if (!mail) return false;
+    for (int i = 0; i < TURNS_MAX; i++) {
         bool is_done = !ring_has_more(r->ring) && !ring_has_started(r->ring);
         if (i >= TURNS && (is_done || ring_is_blind(r->ring))) break;
         ring_run(r->ring, 0);
@@ -418,6 +420,7 @@ static void answer_questions(struct router *r)
         shard_post(NULL, CONTAINER_OF(mail, struct router_question, mail)->home, mail);
         mail = next;
     }
+    return true;
 }
 
 const struct settings *router_held_settings(const struct router *r)
@@ -461,8 +464,9 @@ void router_run(struct router *r)
     do
         while (!atomic_exchange(&r->is_asked_to_stop, false)) {
             ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
-            answer_wanted(r);
-            answer_questions(r);
+            // Whose wake was taken in these turns is answered before the next wait.
+            do answer_wanted(r);
+            while (answer_questions(r));
         }
     while (!server_may_stop(r->server));
     atomic_store(&r->is_stopping, true);

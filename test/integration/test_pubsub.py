@@ -6,6 +6,7 @@ late under load, counts that are exact at once, slow subscribers, and every keys
 types' own streams.
 """
 
+import contextlib
 import socket
 import threading
 import time
@@ -114,6 +115,37 @@ def left_before(t, threads, io):
         reads(t, conn, ("message", "news", "x"))
         t.equal(publisher.read(), integer(1))
         publisher.close()
+
+
+class Talker(threading.Thread):
+    """Publishes one by one; `count` is what has been answered."""
+
+    def __init__(self, conn):
+        super().__init__(daemon=True)
+        self.conn, self.count, self.is_over = conn, 0, False
+
+    def run(self):
+        with contextlib.suppress(Failure, OSError):  # the test sees that nothing is counted any more
+            while not self.is_over:
+                self.conn.cmd("PUBLISH", "nobody", "x")
+                self.count += 1
+
+
+@test("who publishes while others come is not left waiting when they have come", threads=(4,), io=("uring", "poll"))
+def nobody_left(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    publishers = [Talker(conn) for conn in spread(t, server, 6)]
+    for publisher in publishers:
+        publisher.start()
+    for _ in range(200):
+        for _ in range(3):
+            with server.connect() as conn:
+                conn.cmd("PING")
+        before = [p.count for p in publishers]
+        t.wait_for(lambda: all(p.count > n + 1 for p, n in zip(publishers, before)), "every PUBLISH is answered", 5, step=0.001)
+    for publisher in publishers:
+        publisher.is_over = True
+        publisher.join(5 * PATIENCE)
 
 
 @test("a subscription counts at once, from every connection", **WIRES)
