@@ -125,10 +125,14 @@ struct reply *client_push_begin(struct client *c);
 void client_push_end(struct client *c);
 void push_discard(struct client *c);
 
-// output.c
-void output_mark_dirty(struct client *c);
-// Before all others: it has been waiting.
+// output.c. What is to be sent at the end of the turn goes out in this order: those who have been
+// waiting, those with replies, those with messages, of whom there may be many. Who has its reply
+// asks the next thing meanwhile.
 void output_mark_dirty_first(struct client *c);
+void output_mark_dirty(struct client *c);
+void output_mark_dirty_last(struct client *c);
+// Takes the first one out, which is marked still; NULL: there is none.
+struct client *output_next_dirty(struct worker *w);
 // Starts sending what was replied, if no send is under way.
 void output_flush(struct client *c);
 void output_init(struct client *c);

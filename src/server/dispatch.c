@@ -226,7 +226,7 @@ void client_push_end(struct client *c)
     if (c->is_dead)
         reply_clear(&c->worker->space->unread);
     else if (reply_bytes(&c->reply) && !c->is_executing)
-        output_mark_dirty(c);
+        output_mark_dirty_last(c);
 }
 
 void push_discard(struct client *c)

@@ -21,25 +21,46 @@ size_t output_bytes(const struct client *c)
     return bytes;
 }
 
-static void mark_dirty(struct client *c, bool is_first)
+// Behind that one, or before all (NULL).
+static void insert_dirty(struct client *c, struct client *before)
 {
     struct worker *w = c->worker;
-    if (c->is_dirty) return;
+    struct client **at = before ? &before->next_dirty : &w->dirty;
     c->is_dirty = true;
-    c->next_dirty = is_first ? w->dirty : NULL;
-    if (w->dirty && !is_first) w->dirty_tail->next_dirty = c;
-    if (!w->dirty || !is_first) w->dirty_tail = c;
-    if (!w->dirty || is_first) w->dirty = c;
+    c->next_dirty = *at;
+    *at = c;
+    if (!c->next_dirty) w->dirty_tail = c;
 }
 
 void output_mark_dirty(struct client *c)
 {
-    mark_dirty(c, false);
+    struct worker *w = c->worker;
+    if (c->is_dirty) return;
+    insert_dirty(c, w->dirty_replied);
+    w->dirty_replied = c;
 }
 
 void output_mark_dirty_first(struct client *c)
 {
-    mark_dirty(c, true);
+    struct worker *w = c->worker;
+    if (c->is_dirty) return;
+    insert_dirty(c, NULL);
+    if (!w->dirty_replied) w->dirty_replied = c;
+}
+
+void output_mark_dirty_last(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (!c->is_dirty) insert_dirty(c, w->dirty ? w->dirty_tail : NULL);
+}
+
+struct client *output_next_dirty(struct worker *w)
+{
+    struct client *c = w->dirty;
+    if (!c) return NULL;
+    w->dirty = c->next_dirty;
+    if (c == w->dirty_replied) w->dirty_replied = NULL;
+    return c;
 }
 
 // Keeps a chunk as a spare one if there are fewer than `most`.

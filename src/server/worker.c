@@ -26,9 +26,7 @@ static void flush(struct shard *s)
 {
     struct worker *w = worker_of(s);
     struct client *held = NULL;
-    while (w->dirty) {
-        struct client *c = w->dirty;
-        w->dirty = c->next_dirty;
+    for (struct client *c; (c = output_next_dirty(w));) {
         if (UNLIKELY(c->recv.is_held)) {
             c->next_dirty = held;
             held = c;

@@ -44,7 +44,8 @@ struct worker {
     struct client *clients;                   // all at home here, newest first
     struct client_ids ids;                    // the same, by id
     _Atomic(struct envelope *) invalidations; // other threads push (invalidate.c), newest first
-    struct client *dirty, *dirty_tail;        // with replies to send, in this order
+    // With something to send, in this order; up to dirty_replied (NULL: none) they have replies.
+    struct client *dirty, *dirty_replied, *dirty_tail;
     uint32_t client_count;
     uint32_t adopted_count;     // adopted and not freed yet (the dead that are still settling, too)
     struct reply_chunk *chunks; // spare ones, for whoever writes next
