@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "engine/effect.h"
 #include "engine/settings.h"
+#include "store/image.h"
 #include "store/log_chain.h"
 #include "store/log_file.h"
 #include "store/manifest.h"
@@ -427,6 +428,13 @@ static bool check_if_append_only(struct check *c, const char *dir)
     return true;
 }
 
+// Left behind by a server, or a Redis, that was killed meanwhile.
+static bool is_unfinished(const char *name)
+{
+    return strncmp(name, IMAGE_TEMPORARY, sizeof IMAGE_TEMPORARY - 1) == 0 &&
+           ends_with(name, ".rdb");
+}
+
 // A data directory: what is in it that may be the data.
 static void check_data(struct check *c, const char *dir)
 {
@@ -443,6 +451,8 @@ static void check_data(struct check *c, const char *dir)
         struct stat st;
         if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
             if (check_if_append_only(c, path)) has_found = true;
+        } else if (is_unfinished(entry->d_name)) {
+            say(c, "'%s': a dump that was not finished; nobody reads it", path);
         } else if (ends_with(entry->d_name, ".rdb")) {
             check_rdb(c, path);
             has_found = true;

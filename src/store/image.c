@@ -315,14 +315,12 @@ static void fail(struct image *im)
     pthread_mutex_unlock(&im->mutex);
 }
 
-// A dump's is as Redis's, of this process alone: servers may share a directory. A base's is known
-// to be one of the append-only directory's.
 static void name_temporary(const struct image *im, char *name, size_t size)
 {
     if (im->options.is_base)
         snprintf(name, size, "%.*s%s", MANIFEST_NAME_CHARS, im->name, DIR_TEMPORARY);
     else
-        snprintf(name, size, "temp-%d.rdb", (int)getpid());
+        snprintf(name, size, IMAGE_TEMPORARY "%d.rdb", (int)getpid());
 }
 
 bool image_write(struct image *im, uint64_t *bytes, struct dir_error *e)

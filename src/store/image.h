@@ -27,6 +27,9 @@
 
 #define IMAGE_QUEUE_BYTES (4u << 20)
 #define IMAGE_RUSH_BYTES  (64u << 20)
+// A dump's name before it is finished is as Redis's, of this process alone: servers may share a
+// directory. (A base's ends with DIR_TEMPORARY: the append-only directory is one server's.)
+#define IMAGE_TEMPORARY "temp-" // temp-PID.rdb
 
 struct image;
 struct engine;

@@ -142,6 +142,21 @@ Test(check, a_good_directory_is_good_from_wherever_it_is_named)
     end(&fx);
 }
 
+Test(check, a_dump_that_was_not_finished_is_no_damage)
+{
+    struct fixture fx;
+    struct buf rdb = {0};
+    make(&fx);
+    put_rdb(&rdb);
+    write_file(fx.root, "dump.rdb", buf_slice(&rdb));
+    write_file(fx.root, "temp-123.rdb", (struct slice){rdb.ptr, rdb.len / 2});
+    expect(fx.root, CHECK_CUT_NOTHING, CHECK_GOOD, "temp-123.rdb': a dump that was not finished");
+    write_file(fx.root, "dump.rdb", (struct slice){rdb.ptr, rdb.len / 2});
+    expect(fx.root, CHECK_CUT_NOTHING, CHECK_DAMAGED, "dump.rdb'");
+    buf_free(&rdb);
+    end(&fx);
+}
+
 Test(check, a_torn_tail_counts_is_cut_if_asked_for_and_its_transaction_is_completed)
 {
     struct fixture fx;
