@@ -91,13 +91,13 @@ void client_adopt(struct worker *w, struct client *c)
 
 static void deliver_client(struct shard *s, struct mail *mail)
 {
-    client_adopt(worker_of(s), CONTAINER_OF(mail, struct client, move));
+    client_adopt(worker_of(s), CONTAINER_OF(mail, struct client, coming));
 }
 
-void client_post(struct worker *from, struct worker *to, struct client *c)
+void client_post(struct worker *to, struct client *c)
 {
-    c->move = (struct mail){.deliver = deliver_client};
-    shard_post(from ? &from->shard : NULL, &to->shard, &c->move);
+    c->coming = (struct mail){.deliver = deliver_client};
+    shard_post(NULL, &to->shard, &c->coming);
 }
 
 // --- death ---------------------------------------------------------------------------------------
@@ -178,20 +178,36 @@ void client_settle(struct client *c)
     ring_recv_stop(c->worker->shard.ring, &c->recv);
 }
 
-// Receiving has stopped so that the connection can move; it may have become busy meanwhile.
-static void move_or_stay(struct client *c)
+static void leave_worker(struct handover *h)
+{
+    struct client *c = CONTAINER_OF(h, struct client, move);
+    worker_unlink(c);
+    c->worker->adopted_count--;
+    c->worker = NULL;
+}
+
+static void arrive_at_worker(struct shard *s, struct handover *h)
+{
+    client_adopt(worker_of(s), CONTAINER_OF(h, struct client, move));
+}
+
+static bool move(struct client *c)
 {
     struct worker *from = c->worker;
     struct worker *to = from->server->workers[c->move_to];
-    if (to == from || !is_quiet(c)) {
-        start_receiving(c);
-        return;
-    }
-    worker_unlink(c);
-    from->adopted_count--;
-    c->worker = NULL;
+    c->move = (struct handover){.leave = leave_worker, .arrive = arrive_at_worker};
+    if (!handover_begin(&c->move, &from->shard, &to->shard)) return false;
     stat_add(&from->handovers, 1);
-    client_post(from, to, c);
+    return true;
+}
+
+// Receiving has stopped so that the connection can move; it may have become busy meanwhile.
+static void move_or_stay(struct client *c)
+{
+    struct shard *s = &c->worker->shard;
+    bool may_move = shard_may_run_in_place(s); // having run what waited there
+    if (may_move && c->move_to != s->id && is_quiet(c) && move(c)) return;
+    start_receiving(c);
 }
 
 // --- receiving -----------------------------------------------------------------------------------

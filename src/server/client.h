@@ -18,6 +18,7 @@
 #include "io/ring.h"
 #include "server/transaction.h"
 #include "server/worker.h"
+#include "shard/handover.h"
 #include "shard/operation.h"
 
 #define CLIENT_OPS_MAX   16   // operations under way; past that its socket is not read
@@ -38,7 +39,10 @@ struct client {
     struct worker *worker;      // home
     struct client *prev, *next; // of the worker's list
     struct client *next_dirty;  // has replies to send
-    struct mail move;           // while it is between two shards
+    union {                     // on its way to a worker
+        struct mail coming;     // for the first time
+        struct handover move;
+    };
     int fd;
 
     // Receiving.
@@ -89,8 +93,8 @@ struct client {
 struct client *client_new(struct server *server, int fd, bool is_unix_socket);
 // Makes it live on this worker: the worker's thread.
 void client_adopt(struct worker *w, struct client *c);
-// Mail with which a connection comes to a worker.
-void client_post(struct worker *from, struct worker *to, struct client *c);
+// A new connection is handed to a worker.
+void client_post(struct worker *to, struct client *c);
 // Tears it down: at once, dropping what was not sent.
 void client_kill(struct client *c);
 // Frees what never was adopted.

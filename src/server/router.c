@@ -99,7 +99,7 @@ static void place(struct router *r, struct client *c)
         shard = n > 0 ? shard_of_first_key(server->engine, bytes, bytes + n) : -1;
     }
     struct worker *to = shard < 0 ? server_least_loaded(server) : server->workers[shard];
-    client_post(NULL, to, c);
+    client_post(to, c);
 }
 
 static void newcomer_unlink(struct newcomer *n)

@@ -36,13 +36,13 @@ static void deliver_answer(struct shard *s, struct mail *mail)
     if (--c->missing == 0) c->done(c);
 }
 
-// A connection that comes here is mail, being delivered, or read by the ring, in this order: looked
-// at in the same order none can slip past.
+// A new connection is mail, being delivered, or read by the ring, and one that moves is moving in,
+// or read by the ring, in this order: looked at in the same order none can slip past.
 static bool shows_news(struct shard *s)
 {
     return inbox_has_mail(&s->inbox) ||
            atomic_load_explicit(&s->is_delivering, memory_order_acquire) ||
-           ring_shows_news(s->ring);
+           atomic_load_explicit(&s->moving_in, memory_order_acquire) || ring_shows_news(s->ring);
 }
 
 static uint32_t count_news(const struct catch_up *c)

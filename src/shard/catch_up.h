@@ -35,6 +35,15 @@ void catch_up_destroy(struct catch_up *c);
 // None is under way. False: there is nothing to wait for, and `done` will not be called.
 bool catch_up_begin(struct catch_up *c);
 
+// Has this shard to answer, and will a look at its connections do? It does not while one that moved
+// here waits for the end of a meeting.
+static inline bool catch_up_is_due(struct shard *s)
+{
+    // Acquire: those that have come have been given to the ring.
+    return __builtin_expect(s->catch_ups != NULL, 0) &&
+           !atomic_load_explicit(&s->moving_in, memory_order_acquire);
+}
+
 // Can it be seen from outside that nothing is unread?
 bool catch_up_is_blind(const struct catch_up *c);
 

@@ -4,12 +4,12 @@
 //
 // Two doors:
 //   parts   what runs in the order in which it entered: parts of operations, which touch the
-//   keyspace,
-//           and messages (operation.h, message.h). An operation over several
-//           shards enters all their inboxes in one step: inbox_lock in ascending order of shards,
-//           inbox_push, inbox_unlock. The order rule (src/README.md) rests on this alone.
-//   mail    everything else (finished operations, connections moving in, the end of a meeting). It
-//           may be read while the keyspace is parked, and its order matters to nobody.
+//           keyspace, messages and connections that move in (operation.h, message.h, handover.h).
+//           An operation over several shards enters all their inboxes in one step: inbox_lock in
+//           ascending order of shards, inbox_push, inbox_unlock. The order rule (src/README.md)
+//           rests on this alone.
+//   mail    everything else (finished operations, new connections, the end of a meeting). It may be
+//           read while the keyspace is parked, and its order matters to nobody.
 //
 // Sleeping: the owner says that it sleeps, looks at both doors once more, and only then waits; who
 // puts something in looks afterwards whether it sleeps. Both with sequential consistency, so that

@@ -2,6 +2,7 @@
 #include "shard/refuse.h"
 
 #include "engine/command.h"
+#include "shard/handover.h"
 #include "shard/logging.h"
 #include "shard/perform.h"
 
@@ -85,8 +86,13 @@ static bool refuse_arrival(struct shard *s, struct part *part, const char *error
     return true;
 }
 
+// True: it does not wait any more.
 static bool refuse_item(struct shard *s, struct inbox_item *item, const char *error)
 {
+    if (inbox_item_is_handover(item)) { // a connection, which wants to be told so, too
+        item->run(s, item);
+        return true;
+    }
     struct part *part = CONTAINER_OF(item, struct part, item);
     if (item->run == perform_part) return refuse_batch(s, part, error);
     if (item->run == perform_arrival) return refuse_arrival(s, part, error);

@@ -337,7 +337,7 @@ static bool has_work(struct shard *s)
 {
     return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
            s->local_mail || s->taken_mail || (s->backlog.first && !s->parked) || s->sleeper_count ||
-           s->catch_ups;
+           catch_up_is_due(s);
 }
 
 // An answer is on its way: wait for it awake, a little, if that has paid off lately.
@@ -401,7 +401,7 @@ static bool wait_and_receive(struct shard *s, int64_t timeout_us)
     s->is_now_stale = true;
     int completions = ring_run(s->ring, 0);
     shard_enter_travelling(s);
-    if (UNLIKELY(s->catch_ups != NULL)) catch_up_note_turn(s, completions);
+    if (UNLIKELY(catch_up_is_due(s))) catch_up_note_turn(s, completions);
     return completions > 0 || inbox_has_parts(&s->inbox);
 }
 
@@ -620,7 +620,7 @@ void shard_turn_inside(struct shard *s)
         s->is_now_stale = true;
         int callbacks = ring_run(s->ring, 0);
         shard_enter_travelling(s);
-        if (s->catch_ups) catch_up_note_turn(s, callbacks);
+        if (catch_up_is_due(s)) catch_up_note_turn(s, callbacks);
         bool has_mail = inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail;
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;

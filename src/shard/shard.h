@@ -49,6 +49,7 @@ struct shard {
     _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
     stat_u64 connections;                      // published
     _Atomic bool is_delivering; // took mail, which may have been a connection, and is not done
+    _Atomic uint32_t moving_in; // connections on their way here (handover.h)
     struct mail resume;         // posted by the runner of the meeting this shard is parked in
 
     // This thread's side, or that of one that stands in (shard_rouse).

@@ -727,3 +727,19 @@ def silent_client(t, threads, io):
     )
     t.equal(control.cmd("CLIENT", "KILL", "ADDR", address), R(":", 1))
     t.equal(silent.drain(), b"")
+
+
+@test("a client that moves to the shard of its key is in CLIENT LIST all the while, and can be killed", **BOTH)
+def moving_client(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    for i in range(800):
+        mover = t.connect(server)
+        own = mover.cmd("CLIENT", "ID").value
+        mover.cmd("GET", f"k{i}")  # the first key: it moves there
+        if i % 2:
+            lines = control.cmd("CLIENT", "LIST").text().decode().splitlines()
+            t.equal(sum(line.startswith(f"id={own} ") for line in lines), 1)
+        else:
+            t.equal(control.cmd("CLIENT", "KILL", "ID", own), R(":", 1))
+        mover.close()
