@@ -114,10 +114,16 @@ static bool is_plain(const struct operation *op)
     return true;
 }
 
+// Nobody reads a transaction's reply if nobody reads those of its commands.
+static bool is_exec_silent(const struct operation *op)
+{
+    return op->request_count && op->requests[0].is_silent;
+}
+
 // EXEC itself: the head of the transaction's reply. False if it was refused.
 static bool merge_exec(struct operation *op, struct ctx *ctx)
 {
-    bool is_silent = op->request_count && op->requests[0].is_silent;
+    bool is_silent = is_exec_silent(op);
     uint64_t ticks = 0;
     for (uint32_t i = 0; i < op->request_count; i++) ticks += op->requests[i].whole.ticks;
     ctx->cmd = op->exec;
@@ -171,8 +177,7 @@ void merge_replies(struct operation *op, struct ctx *ctx)
 {
     const char *error = first_refusal(op);
     if (UNLIKELY(error && op->is_exec)) { // all of it
-        bool is_silent = op->request_count && op->requests[0].is_silent;
-        merge_refused(is_silent ? NULL : ctx->reply, ctx, op->exec, error);
+        merge_refused(is_exec_silent(op) ? NULL : ctx->reply, ctx, op->exec, error);
         return;
     }
     if (op->is_exec && !merge_exec(op, ctx)) return;

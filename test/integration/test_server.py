@@ -672,7 +672,7 @@ def load(conn, how, count, base):
     "a million keys that expire in the same second are gone two seconds later",
     alone=True,
     timeout=180,
-    how=("pexpireat 4 uring", "set 4 uring", "set 4 poll", "set 1 uring"),
+    how=("pexpireat 4 uring", "set 4 poll", "set 1 uring"),
 )
 def mass_expiry(t, how):
     how, threads, io = how.split(" ")
