@@ -39,16 +39,7 @@
 static void *allocate(void *arg, void *pointer, size_t old_bytes, size_t new_bytes)
 {
     struct lua_state *st = arg;
-    size_t used = st->used_bytes - old_bytes + new_bytes;
-    if (new_bytes == 0) {
-        st->used_bytes = used;
-        mem_free(pointer);
-        return NULL;
-    }
-    // What shrinks must not fail.
-    if (UNLIKELY(used > st->limit_bytes) && new_bytes > old_bytes && !st->is_unlimited) return NULL;
-    st->used_bytes = used;
-    return pointer ? mem_realloc(pointer, new_bytes) : mem_alloc(new_bytes);
+    return lua_memory_change(&st->memory, pointer, old_bytes, new_bytes);
 }
 
 // A collection halves the buffer in which Lua joins strings, so that one is not always enough.
@@ -58,17 +49,18 @@ static void collect(struct lua_state *st)
     size_t before;
     int round = 0;
     do {
-        before = st->used_bytes;
+        before = st->memory.used_bytes;
         lua_gc(st->L, LUA_GCCOLLECT, 0);
-    } while (++round < ROUNDS && before - st->used_bytes > GARBAGE_BYTES_MAX / 8);
-    st->settled_bytes = st->used_bytes;
+    } while (++round < ROUNDS && before - st->memory.used_bytes > GARBAGE_BYTES_MAX / 8);
+    st->settled_bytes = st->memory.used_bytes;
 }
 
 void lua_state_settle(struct lua_state *st)
 {
-    size_t garbage = st->used_bytes > st->settled_bytes ? st->used_bytes - st->settled_bytes : 0;
+    size_t used = st->memory.used_bytes;
+    size_t garbage = used > st->settled_bytes ? used - st->settled_bytes : 0;
     if (UNLIKELY(garbage > GARBAGE_BYTES_MAX && garbage > st->settled_bytes)) collect(st);
-    stat_set(&st->memory_bytes, st->used_bytes);
+    stat_set(&st->memory_bytes, st->memory.used_bytes);
 }
 
 // --- hooks ---------------------------------------------------------------------------------------
@@ -105,9 +97,9 @@ int lua_state_call(struct lua_state *st, int argc, int results, int handler)
     lua_State *L = st->L;
     if (UNLIKELY(lua_gethookcount(L) != RUNNING_HOOK_COUNT))
         lua_sethook(L, look, LUA_MASKCOUNT, RUNNING_HOOK_COUNT);
-    st->is_unlimited = false;
+    st->memory.is_unlimited = false;
     int status = lua_pcall(L, argc, results, handler);
-    st->is_unlimited = true;
+    st->memory.is_unlimited = true;
     return status;
 }
 
@@ -185,6 +177,8 @@ static void open_lua(struct lua_state *st)
     sandbox_open(L, &options);
     copy_table(L, LUA_STATE_GLOBALS);
     lua_newtable(L);
+    lua_pushliteral(L, "KEYS");
+    lua_pushliteral(L, "ARGV");
     ASSERT(lua_gettop(L) == LUA_STATE_TOP);
     set_redis(L, LUA_STATE_GLOBALS, API_SCRIPT);
     set_redis(L, LUA_STATE_FUNCTION_GLOBALS, API_FUNCTION);
@@ -223,8 +217,7 @@ struct lua_state *lua_state_new(struct scripting *scripting)
 {
     struct lua_state *st = mem_calloc(sizeof *st);
     st->scripting = scripting;
-    st->limit_bytes = LUA_STATE_BYTES_MAX;
-    st->is_unlimited = true;
+    lua_memory_init(&st->memory, LUA_STATE_BYTES_MAX);
     st->running.slow = &scripting->slow;
     reply_init(&st->reply, 2);
     dict_init(&st->scripts, hash_compiled);
@@ -233,7 +226,7 @@ struct lua_state *lua_state_new(struct scripting *scripting)
     ASSERT(st->L);
     open_lua(st);
     lua_gc(st->L, LUA_GCCOLLECT, 0);
-    st->settled_bytes = st->used_bytes;
+    st->settled_bytes = st->memory.used_bytes;
     return st;
 }
 
@@ -243,6 +236,7 @@ void lua_state_free(struct lua_state *st)
     uint32_t at = 0;
     struct compiled *c;
     lua_close(st->L);
+    lua_memory_free(&st->memory);
     library_call_free(&st->libraries);
     while ((c = dict_next(&st->scripts, &bucket, &at))) {
         script_unref(c->script);
@@ -400,6 +394,14 @@ static void push_strings(lua_State *L, const struct slice *strings, int count)
     }
 }
 
+// name: where it lies on the stack.
+static void set_global(lua_State *L, int name, const struct slice *strings, int count)
+{
+    lua_pushvalue(L, name);
+    push_strings(L, strings, count);
+    lua_rawset(L, LUA_STATE_GLOBALS);
+}
+
 // A field of the table at the top; NULL: it is no string (or number).
 static const char *push_field(lua_State *L, const char *name)
 {
@@ -461,10 +463,13 @@ void lua_state_run(struct lua_state *st, struct ctx *ctx, const struct run_reque
     lua_State *L = st->L;
     ASSERT(!st->running.ctx && lua_gettop(L) == LUA_STATE_TOP);
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    push_strings(L, request->keys, request->key_count);
-    if (!request->is_function) lua_setfield(L, LUA_STATE_GLOBALS, "KEYS");
-    push_strings(L, request->args, request->arg_count);
-    if (!request->is_function) lua_setfield(L, LUA_STATE_GLOBALS, "ARGV");
+    if (request->is_function) {
+        push_strings(L, request->keys, request->key_count);
+        push_strings(L, request->args, request->arg_count);
+    } else {
+        set_global(L, LUA_STATE_KEYS, request->keys, request->key_count);
+        set_global(L, LUA_STATE_ARGV, request->args, request->arg_count);
+    }
 
     st->resp = 2;
     call_begin(&st->scope, ctx, &st->reply, request->flags);

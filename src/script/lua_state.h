@@ -20,17 +20,21 @@
 #include "ds/dict.h"
 #include "engine/call.h"
 #include "script/library_call.h"
+#include "script/lua_memory.h"
 #include "script/running.h"
 #include "script/script_cache.h"
 
 // A script that needs more than this has run wild. Debian's Lua counts in size_t, so it could.
 #define LUA_STATE_BYTES_MAX ((size_t)1 << 30)
 
+// What always lies on Lua's stack.
 #define LUA_STATE_HANDLER          1
 #define LUA_STATE_GLOBALS          2
 #define LUA_STATE_FUNCTION_GLOBALS 3
 #define LUA_STATE_LOAD_GLOBALS     4
-#define LUA_STATE_TOP              4
+#define LUA_STATE_KEYS             5 // the string "KEYS", so that it need not be looked up
+#define LUA_STATE_ARGV             6
+#define LUA_STATE_TOP              6
 #define LUA_STATE_TEXTS            256 // direct-mapped: the script that a text is
 
 struct scripting;
@@ -45,9 +49,8 @@ struct compiled {
 struct lua_state {
     lua_State *L;
     struct scripting *scripting;
-    size_t used_bytes, limit_bytes;
-    size_t settled_bytes; // after the last full collection
-    bool is_unlimited;
+    struct lua_memory memory;
+    size_t settled_bytes; // used after the last full collection
     bool is_cjson_changed;
     uint32_t runs;
     struct running running;
@@ -70,7 +73,7 @@ struct lua_state {
     struct loaded_libraries libraries;
     struct library_load *load; // while a library is being loaded
 
-    stat_u64 memory_bytes; // used_bytes, published
+    stat_u64 memory_bytes; // memory.used_bytes, published
 };
 
 struct run_request {
