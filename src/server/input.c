@@ -84,23 +84,6 @@ static bool may_meet_waiters(const struct client *c, const struct call *call)
            cmd && !call->piece.say && ((cmd->acl & TOUCHED) || call->is_exec);
 }
 
-static bool is_script(const struct command *cmd)
-{
-    return cmd && (cmd->acl & ACL_SCRIPTING) && (cmd->flags & CMD_MAY_REPLICATE);
-}
-
-// A script publishes from the shard of its keys, other commands from home: a connection's messages
-// keep their order because a script enters alone, and nothing that may publish while it is under
-// way.
-static bool may_overtake_messages(const struct client *c, const struct call *call)
-{
-    const struct command *cmd = call->piece.cmd;
-    if (c->worker->shard.group->count == 1 || !cmd || call->piece.say) return false;
-    if (is_script(cmd)) return true;
-    bool is_behind_script = c->ops && c->ops_tail->runs_scripts;
-    return is_behind_script && ((cmd->flags & CMD_MAY_REPLICATE) || call->is_exec);
-}
-
 // Calls that stop all shards do so once for a whole run of them (shard/perform.h).
 static bool meets_with_others(const struct client *c, const struct call *call)
 {
@@ -114,8 +97,7 @@ static bool is_in_order(struct client *c, struct run *run, const struct call *ca
 {
     const struct call *first = &c->worker->space->calls[0];
     if (run->count && first->route == ROUTE_MEETING) return meets_with_others(c, call);
-    bool waits =
-        call->is_quiet || UNLIKELY(may_meet_waiters(c, call)) || may_overtake_messages(c, call);
+    bool waits = call->is_quiet || UNLIKELY(may_meet_waiters(c, call));
     bool is_alone = waits || call->may_block || call->is_exec;
     bool is_held = c->ops && c->ops_tail->changes_session;
     if (LIKELY(!is_alone && !is_held && call->route != ROUTE_MEETING)) return true;
@@ -155,9 +137,9 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
 static bool is_last(const struct client *c, const struct run *run, const struct call *call)
 {
     const struct command *cmd = call->piece.cmd;
-    bool is_alone = call->route == ROUTE_MEETING || may_overtake_messages(c, call);
-    return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec ||
-           (is_alone && !meets_with_others(c, call)) || run->count == RUN_CALLS || !cmd ||
+    bool is_alone = call->route == ROUTE_MEETING && !meets_with_others(c, call);
+    return run->is_parser_owned || call->is_quiet || call->may_block || call->is_exec || is_alone ||
+           run->count == RUN_CALLS || !cmd ||
            (cmd->flags & CMD_ADMIN) || // these two may close this very connection
            may_meet_waiters(c, call) ||
            (c->session.tracking & (TRACKING_CACHING | TRACKING_CACHING_EXEC)) ||
