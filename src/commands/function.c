@@ -43,7 +43,7 @@ static void fcall_wrongly(struct ctx *ctx)
 {
     struct run_request r;
     struct library_set *set = library_registry_get(registry_of(ctx));
-    if (!library_set_has_function(set, ctx->argv[1]))
+    if (!library_set_find_function(set, ctx->argv[1]))
         reply_error(ctx->reply, ERR_NO_FUNCTION);
     else if (script_parse_keys(ctx, &r, ERR_KEY_COUNT))
         reply_error(ctx->reply, ERR_KEY_COUNT);
@@ -69,6 +69,16 @@ static void fcall(struct ctx *ctx)
     r.name = f->function->name;
     lua_state_run(st, ctx, &r, f->ref);
     library_unref(library);
+}
+
+static bool fcall_only_reads(const struct engine *e, int argc, const struct slice *argv)
+{
+    (void)argc;
+    struct library_set *set = library_registry_get(&scripting_of(e)->libraries);
+    const struct library_function *f = library_set_find_function(set, argv[1]);
+    bool only_reads = f && (f->flags & SCRIPT_NO_WRITES);
+    library_set_unref(set);
+    return only_reads;
 }
 
 // --- LOAD, DELETE, FLUSH, KILL -------------------------------------------------------------------
@@ -434,8 +444,9 @@ static const struct command subcommands[] = {
 };
 
 const struct command commands_function[] = {
-    {.name = "fcall", .handler = fcall, .arity = -3, .flags = FCALL_FLAGS, .acl = ACL_SCRIPTING,
-     .span = SPAN_MEET_ALL, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
+    {.name = "fcall", .handler = fcall, .arity = -3, .flags = FCALL_FLAGS | CMD_MAY_REPLICATE,
+     .acl = ACL_SCRIPTING, .span = SPAN_MEET_ALL, .only_reads = fcall_only_reads,
+     .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
      .group = "scripting", .since = "7.0.0", .complexity = "That of what the function does.",
      .summary = "Calls a function.",
      .args = "function:string numkeys [key ...] [arg:string ...]"},

@@ -124,6 +124,28 @@ static enum command_span evalsha_span(const struct engine *e, int argc, const st
     return stays ? SPAN_KEYS : SPAN_MEET_ALL;
 }
 
+static bool eval_only_reads(const struct engine *e, int argc, const struct slice *argv)
+{
+    (void)e, (void)argc;
+    struct shebang line = {0};
+    struct buf error = {0};
+    bool is_sound = !shebang_read_script(argv[1], &line, &error);
+    buf_free(&line.name);
+    buf_free(&error);
+    return is_sound && (line.flags & SCRIPT_NO_WRITES);
+}
+
+static bool evalsha_only_reads(const struct engine *e, int argc, const struct slice *argv)
+{
+    (void)argc;
+    char sha[SCRIPT_SHA_BYTES + 1];
+    if (!script_sha_parse(argv[1], sha)) return false;
+    struct script *script = script_cache_find(&scripting_of(e)->cache, sha);
+    bool only_reads = script && (script->flags & SCRIPT_NO_WRITES);
+    if (script) script_unref(script);
+    return only_reads;
+}
+
 // --- SCRIPT --------------------------------------------------------------------------------------
 
 static void load(struct ctx *ctx)
@@ -233,8 +255,9 @@ static const struct command subcommands[] = {
 };
 
 const struct command commands_script[] = {
-    {.name = "eval", .handler = eval, .arity = -3, .flags = EVAL_FLAGS, .acl = ACL_SCRIPTING,
-     .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)}, .span_of = eval_span,
+    {.name = "eval", .handler = eval, .arity = -3, .flags = EVAL_FLAGS | CMD_MAY_REPLICATE,
+     .acl = ACL_SCRIPTING, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
+     .span_of = eval_span, .only_reads = eval_only_reads,
      .group = "scripting", .since = "2.6.0", .complexity = "That of what the script does.",
      .summary = "Runs a Lua script.", .args = "script:string numkeys [key ...] [arg:string ...]"},
 
@@ -244,9 +267,9 @@ const struct command commands_script[] = {
      .summary = "Runs a Lua script that must not write.",
      .args = "script:string numkeys [key ...] [arg:string ...]"},
 
-    {.name = "evalsha", .handler = evalsha, .arity = -3, .flags = EVAL_FLAGS,
+    {.name = "evalsha", .handler = evalsha, .arity = -3, .flags = EVAL_FLAGS | CMD_MAY_REPLICATE,
      .acl = ACL_SCRIPTING, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
-     .span_of = evalsha_span, .group = "scripting", .since = "2.6.0",
+     .span_of = evalsha_span, .only_reads = evalsha_only_reads, .group = "scripting", .since = "2.6.0",
      .complexity = "That of what the script does.",
      .summary = "Runs a script of the cache, named by its SHA1.",
      .args = "sha1:string numkeys [key ...] [arg:string ...]"},

@@ -164,6 +164,9 @@ struct command {
     // For a command whose arguments decide how it spans (DEBUG, EVAL). NULL: `span` holds. Any
     // thread.
     enum command_span (*span_of)(const struct engine *e, int argc, const struct slice *argv);
+    // CMD_MAY_REPLICATE whose arguments may promise that it writes nothing (EVAL). NULL: none do.
+    // Any thread.
+    bool (*only_reads)(const struct engine *e, int argc, const struct slice *argv);
     struct key_spec keys[KEY_SPECS_MAX];
     const struct command *subcommands; // a container; its handler is called for HELP-less unknown
                                        // forms only if not NULL
@@ -190,6 +193,14 @@ static inline enum command_span command_span_of(const struct engine *e, const st
                                                 int argc, const struct slice *argv)
 {
     return __builtin_expect(c->span_of != NULL, 0) ? c->span_of(e, argc, argv) : c->span;
+}
+
+// May this call change what replicas would have to know? argv fits the command's arity.
+static inline bool command_may_write(const struct engine *e, const struct command *c, int argc,
+                                     const struct slice *argv)
+{
+    if (!(c->flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return false;
+    return !c->only_reads || !c->only_reads(e, argc, argv);
 }
 
 // Does it publish, in so many words? (Scripts may, too.)

@@ -35,12 +35,14 @@ struct library *library_set_find(const struct library_set *set, struct slice nam
     return NULL;
 }
 
-bool library_set_has_function(const struct library_set *set, struct slice name)
+const struct library_function *library_set_find_function(const struct library_set *set,
+                                                         struct slice name)
 {
     for (uint32_t i = 0; i < set->count; i++)
         for (uint32_t j = 0; j < set->libraries[i]->function_count; j++)
-            if (slice_is(name, set->libraries[i]->functions[j].name)) return true;
-    return false;
+            if (slice_is(name, set->libraries[i]->functions[j].name))
+                return &set->libraries[i]->functions[j];
+    return NULL;
 }
 
 // --- the registry --------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ static const char *join(struct library_set *next, struct library *const *librari
             return error_of(error, "ERR Library %s already exists", libraries[i]->name);
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t j = 0; j < libraries[i]->function_count; j++)
-            if (library_set_has_function(next, slice_of(libraries[i]->functions[j].name)))
+            if (library_set_find_function(next, slice_of(libraries[i]->functions[j].name)))
                 return error_of(error, "ERR Function %s already exists",
                                 libraries[i]->functions[j].name);
         set_add(next, libraries[i]);

@@ -32,8 +32,9 @@ void library_set_unref(struct library_set *set);
 // The library of this name, or NULL.
 struct library *library_set_find(const struct library_set *set, struct slice name);
 
-// Does any library have a function of this name, in any case?
-bool library_set_has_function(const struct library_set *set, struct slice name);
+// Any library's function of this name, in any case, or NULL.
+const struct library_function *library_set_find_function(const struct library_set *set,
+                                                         struct slice name);
 
 void library_registry_init(struct library_registry *r);
 void library_registry_free(struct library_registry *r);

@@ -62,9 +62,9 @@ static bool is_paused_for(struct client *c, const struct call *call)
     if (UNLIKELY(must_wait_for_snapshot(c, call))) return true;
     if (LIKELY(!w->pause_until_ms)) return false;
     if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
-    const struct command *cmd = call->piece.cmd;
+    const struct piece *p = &call->piece;
     if (w->pause_mode == PAUSE_ALL || (call->is_exec && transaction_writes(c))) return true;
-    return cmd && !call->piece.say && (cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
+    return p->cmd && !p->say && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
 }
 
 static bool publishes(const struct client *c, const struct call *call)

@@ -195,8 +195,10 @@ void transaction_forget(struct client *c)
 
 bool transaction_writes(const struct client *c)
 {
-    for (uint32_t i = 0; i < c->queue.t.count; i++)
-        if (c->queue.t.calls[i].piece.cmd->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) return true;
+    for (uint32_t i = 0; i < c->queue.t.count; i++) {
+        const struct piece *p = &c->queue.t.calls[i].piece;
+        if (command_may_write(c->worker->shard.engine, p->cmd, p->argc, p->argv)) return true;
+    }
     return false;
 }
 

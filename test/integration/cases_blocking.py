@@ -986,6 +986,68 @@ b> CLIENT UNPAUSE
 c> RPUSH {q} x
 a<
 
+== CLIENT PAUSE WRITE holds back scripts, functions and PFCOUNT, unless they promise not to write
+b> SCRIPT LOAD "return 1"
+b> SCRIPT LOAD "#!lua flags=no-writes\\nreturn 2"
+b> FUNCTION LOAD REPLACE "#!lua name=l\\nredis.register_function('w', function() return 1 end) redis.register_function{function_name='r', callback=function() return 2 end, flags={'no-writes'}}"
+b> CLIENT PAUSE 60000 WRITE
+a~ EVAL "return redis.call('set', KEYS[1], ARGV[1])" 1 {q} 1
+c~ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+d~ FCALL w 0
+e~ PFCOUNT {r}
+f~ EVAL "#!lua\\nreturn 1" 0
+b> EXISTS {q}
+b> EVAL "#!lua flags=no-writes\\nreturn 1" 0
+b> EVAL_RO "return 1" 0
+b> EVALSHA ae33f9227913b24d053a555637f98260b23bd3a3 0
+b> EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+b> FCALL R 0
+b> FCALL_RO r 0
+a-
+c-
+d-
+e-
+f-
+b> CLIENT UNPAUSE
+a<
+c<
+d<
+e<
+f<
+b> CLIENT PAUSE 60000 WRITE
+a~ EVALSHA f0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
+c~ FCALL nosuch 0
+d~ EVAL "#!lua flags=nonsense\\nreturn 1" 0
+b> EXISTS {q}
+a-
+c-
+d-
+b> CLIENT UNPAUSE
+a<
+c<
+d<
+
+== CLIENT PAUSE WRITE holds back transactions with scripts that may write
+b> FUNCTION LOAD REPLACE "#!lua name=l\\nredis.register_function('w', function() return 1 end) redis.register_function{function_name='r', callback=function() return 2 end, flags={'no-writes'}}"
+a> MULTI
+a> EVAL "return 1" 0
+c> MULTI
+c> EVAL "#!lua flags=no-writes\\nreturn 1" 0
+c> FCALL r 0
+d> MULTI
+d> GET {q}
+d> FCALL w 0
+b> CLIENT PAUSE 60000 WRITE
+a~ EXEC
+d~ EXEC
+c> EXEC
+a-
+d-
+b> CLIENT UNPAUSE
+a<
+d<
+b> FUNCTION FLUSH
+
 == scripts make keys ready
 a? BLPOP {q} {r} 0
 b> EVAL "redis.call('rpush', KEYS[2], 'r') redis.call('rpush', KEYS[1], 'q') return 1" 2 {q} {r}
