@@ -34,8 +34,7 @@ enum command_flag {
     CMD_NO_MULTI = 1u << 17,
     CMD_MOVABLE_KEYS = 1u << 18,
     CMD_ALLOW_BUSY = 1u << 19,
-    CMD_TOUCHES_ARBITRARY_KEYS = 1u << 20,
-    CMD_PROTECTED = 1u << 21, // needs enable-debug-command or the like
+    CMD_PROTECTED = 1u << 20, // needs enable-debug-command or the like
     // Gyre's own, not shown by COMMAND:
     CMD_SUBSCRIBER = 1u << 27, // may run on a RESP2 connection that has subscriptions
     CMD_SESSION =

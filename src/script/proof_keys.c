@@ -131,7 +131,7 @@ static bool is_harmless(const struct command *c)
 
 static bool spans_only_its_keys(const struct command *c)
 {
-    if (c->flags & (CMD_TOUCHES_ARBITRARY_KEYS | CMD_NOSCRIPT | CMD_SESSION)) return false;
+    if (c->flags & (CMD_NOSCRIPT | CMD_SESSION)) return false;
     if (c->span_of || !command_has_keys(c)) return false;
     // BITFIELD's own look at its arguments decides only how its one key is used.
     if (c->get_keys && strcmp(c->name, "bitfield") != 0) return false;
