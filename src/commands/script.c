@@ -269,8 +269,8 @@ const struct command commands_script[] = {
 
     {.name = "evalsha", .handler = evalsha, .arity = -3, .flags = EVAL_FLAGS | CMD_MAY_REPLICATE,
      .acl = ACL_SCRIPTING, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
-     .span_of = evalsha_span, .only_reads = evalsha_only_reads, .group = "scripting", .since = "2.6.0",
-     .complexity = "That of what the script does.",
+     .span_of = evalsha_span, .only_reads = evalsha_only_reads,
+     .group = "scripting", .since = "2.6.0", .complexity = "That of what the script does.",
      .summary = "Runs a script of the cache, named by its SHA1.",
      .args = "sha1:string numkeys [key ...] [arg:string ...]"},
 

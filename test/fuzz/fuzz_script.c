@@ -42,7 +42,7 @@ static void start(void)
     for (int i = 0; i < 2; i++) {
         struct lua_state *st =
             i ? scripting_function_state(embed.engine) : scripting_state(embed.engine, 0);
-        st->limit_bytes = LIMIT_BYTES;
+        st->memory.limit_bytes = LIMIT_BYTES;
         st->running.looks_max = LOOKS_MAX;
     }
 }
