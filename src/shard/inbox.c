@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
+#include "base/jitter.h"
 
 void inbox_init(struct inbox *in)
 {
@@ -29,12 +30,14 @@ void inbox_destroy(struct inbox *in)
 
 void inbox_lock(struct inbox *in)
 {
+    jitter();
     pthread_mutex_lock(&in->mutex);
 }
 
 void inbox_unlock(struct inbox *in)
 {
     pthread_mutex_unlock(&in->mutex);
+    jitter();
 }
 
 void inbox_push(struct inbox *in, struct inbox_item *item)
@@ -61,15 +64,18 @@ struct inbox_item *inbox_detach(struct inbox *in)
 
 void inbox_post(struct inbox *in, struct mail *mail)
 {
+    jitter();
     mail->next = atomic_load_explicit(&in->mail, memory_order_relaxed);
     // Sequentially consistent (hence release): the mail's contents are complete before it is seen,
     // and the sleeping protocol orders this against the load of is_asleep.
     while (!atomic_compare_exchange_weak(&in->mail, &mail->next, mail))
         ;
+    jitter();
 }
 
 struct mail *inbox_take_mail(struct inbox *in)
 {
+    jitter();
     // Relaxed look first: an exchange on an empty box would take the line away from its senders.
     if (!atomic_load_explicit(&in->mail, memory_order_relaxed)) return NULL;
     // Acquire: sees what the senders wrote. Release: who finds nothing sees what was done before.
@@ -89,6 +95,7 @@ struct mail *inbox_take_mail(struct inbox *in)
 void inbox_fall_asleep(struct inbox *in)
 {
     atomic_store(&in->rest, REST_ASLEEP); // sequentially consistent: the look at the doors is after
+    jitter();
 }
 
 // The time of a few commands: most often it is over while we spin. If not, that thread may be
@@ -106,6 +113,7 @@ static void wait_while_wanted(struct inbox *in)
 
 void inbox_wake_up(struct inbox *in)
 {
+    jitter();
     uint32_t rest = atomic_load_explicit(&in->rest, memory_order_relaxed), next;
     do next = rest == REST_STOOD_IN ? REST_WANTED : REST_AWAKE;
     while (!atomic_compare_exchange_weak_explicit(&in->rest, &rest, next, memory_order_acq_rel,
@@ -115,6 +123,7 @@ void inbox_wake_up(struct inbox *in)
 
 bool inbox_claim(struct inbox *in)
 {
+    jitter();
     uint32_t rest = REST_ASLEEP;
     atomic_thread_fence(memory_order_seq_cst); // the push before, the look at `rest` after
     if (atomic_load_explicit(&in->rest, memory_order_relaxed) != REST_ASLEEP) return false;
@@ -123,12 +132,14 @@ bool inbox_claim(struct inbox *in)
 
 bool inbox_stand_in(struct inbox *in)
 {
+    jitter();
     uint32_t rest = REST_CLAIMED;
     return atomic_compare_exchange_strong(&in->rest, &rest, REST_STOOD_IN);
 }
 
 bool inbox_stand_down(struct inbox *in, bool must_wake)
 {
+    jitter();
     uint32_t rest = REST_STOOD_IN;
     if (atomic_compare_exchange_strong(&in->rest, &rest, must_wake ? REST_CLAIMED : REST_ASLEEP))
         return must_wake || ((inbox_has_parts(in) || inbox_has_mail(in)) && inbox_claim(in));

@@ -117,3 +117,14 @@ def tracking(t, threads, io):
 @test("Celery's way to wait for a result never hangs", **MATRIX)
 def celery(t, threads, io):
     expect_history(t, "celery", t.gyre(threads=threads, io=io), 500)
+
+
+@test(
+    "so it is while threads lose their cores where they meet",
+    history=("random", "registers", "bank", "queues", "pubsub", "tracking", "celery"),
+    io=("uring", "poll"),
+    load=True,
+    timeout=150,
+)
+def jitter(t, history, io):
+    expect_history(t, history, t.own_gyre(threads=4, io=io, env={"GYRE_JITTER": "20"}), 300)
