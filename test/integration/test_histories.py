@@ -119,9 +119,11 @@ def celery(t, threads, io):
     expect_history(t, "celery", t.gyre(threads=threads, io=io), 500)
 
 
+# Not "random": where everybody waits for somebody, so many units overlap that too many of its histories
+# cannot be decided in time.
 @test(
     "so it is while threads lose their cores where they meet",
-    history=("random", "registers", "bank", "queues", "pubsub", "tracking", "celery"),
+    history=("registers", "bank", "queues", "pubsub", "tracking", "celery"),
     io=("uring", "poll"),
     load=True,
     timeout=150,
