@@ -312,11 +312,6 @@ void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *
         if (g->shards[i] != from) shard_rouse(from, g->shards[i]);
 }
 
-void shard_discard_inbox(struct shard *s)
-{
-    while (inbox_has_parts(&s->inbox) || s->backlog.first) run_inbox(s);
-}
-
 // --- the loop ------------------------------------------------------------------------------------
 
 static void deliver_mail(struct shard *s)
@@ -331,6 +326,12 @@ static void deliver_mail(struct shard *s)
     // Release: what was delivered has happened for who sees this.
     atomic_store_explicit(&s->is_delivering, false, memory_order_release);
     shard_enter_travelling(s);
+}
+
+void shard_discard_inbox(struct shard *s)
+{
+    while (inbox_has_parts(&s->inbox) || s->backlog.first) run_inbox(s);
+    deliver_mail(s);
 }
 
 static bool has_work(struct shard *s)

@@ -99,7 +99,8 @@ struct shard {
 
 void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct ring *ring,
                 const struct shard_hooks *hooks, void *owner);
-// Messages that came when nobody ran any more, before shard_destroy.
+// What came when nobody ran any more, before shard_destroy: the last logs to be written tell the
+// other shards, which may have gone.
 void shard_discard_inbox(struct shard *s);
 void shard_destroy(struct shard *s);
 

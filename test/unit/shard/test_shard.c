@@ -146,6 +146,18 @@ Test(shard, mail_is_delivered_while_the_keyspace_is_parked)
     world_free(w);
 }
 
+Test(shard, what_comes_when_a_shard_makes_no_more_turns_is_delivered_before_it_goes)
+{
+    struct world *w = world_new(2);
+    int counter = 0;
+    struct letter far = {.mail.deliver = deliver_letter, .counter = &counter}, near = far;
+    shard_post(w->shards[0], w->shards[1], &far.mail);
+    shard_post(w->shards[1], w->shards[1], &near.mail); // to itself
+    shard_discard_inbox(w->shards[1]);
+    cr_assert(far.delivered_to == w->shards[1] && near.delivered_to == w->shards[1]);
+    world_free(w);
+}
+
 Test(shard, nothing_runs_in_place_while_parked_or_behind_what_waits)
 {
     struct world *w = world_new(3);
