@@ -245,6 +245,12 @@ static void keep_to_rate(struct image *im)
     pthread_mutex_unlock(&im->mutex);
 }
 
+static bool fail_canceled(const char *path, struct dir_error *e)
+{
+    dir_fail(e, "cannot finish '%s': it was given up", path);
+    return false;
+}
+
 static bool write_chunks(struct image *im, const char *path, struct dir_error *e)
 {
     struct part *at = NULL;
@@ -256,25 +262,29 @@ static bool write_chunks(struct image *im, const char *path, struct dir_error *e
         mem_free(c);
         keep_to_rate(im);
     }
-    if (is_good && is_canceled) dir_fail(e, "cannot finish '%s': it was given up", path);
+    if (is_good && is_canceled) fail_canceled(path, e);
     return is_good && !is_canceled;
 }
 
-// When all shards have come to the cut, the header's version is known.
-static uint16_t wait_for_cut(struct image *im)
+// When all shards have come to the cut, the header's version is known, and what is the preamble's
+// to write is there. False: it was given up before.
+static bool wait_for_cut(struct image *im, uint16_t *version)
 {
     pthread_mutex_lock(&im->mutex);
     while (im->parts_cut < im->options.shard_count && !im->is_canceled)
         pthread_cond_wait(&im->has_chunks, &im->mutex);
-    uint16_t version = im->version;
+    bool is_cut = im->parts_cut == im->options.shard_count;
+    *version = im->version;
     pthread_mutex_unlock(&im->mutex);
-    return version;
+    return is_cut;
 }
 
 static bool write_preamble(struct image *im, const char *path, struct dir_error *e)
 {
     struct buf b = {0};
-    rdb_file_put_header(&b, wait_for_cut(im));
+    uint16_t version;
+    if (!wait_for_cut(im, &version)) return fail_canceled(path, e);
+    rdb_file_put_header(&b, version);
     rdb_file_put_usual_aux(&b, im->options.entries.now_ms, im->options.is_base);
     if (im->options.preamble) im->options.preamble(im->options.arg, &b);
     bool is_good = write_bytes(im, path, buf_slice(&b), e);

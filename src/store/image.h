@@ -41,7 +41,8 @@ struct image_options {
     struct rdb_file_options entries; // as the settings say (rdb_file_options_of)
     uint32_t shard_count;
     uint64_t rate_bytes; // a second; 0: no limit
-    // Appends what belongs in front of all keys (functions); the writer's thread. May be NULL.
+    // Appends what belongs in front of all keys (functions); the writer's thread, after the cut.
+    // May be NULL.
     void (*preamble)(void *arg, struct buf *out);
     void *arg;
 };

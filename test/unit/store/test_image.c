@@ -31,7 +31,7 @@ struct scene {
     bool is_joined, is_done[TWIN_SHARDS_MAX];
     uint32_t left; // shards that are not done
     // What the writer came to.
-    bool is_good;
+    bool is_preamble_put, is_good;
     uint64_t bytes;
     struct dir_error error;
 };
@@ -66,7 +66,8 @@ static void fill(struct twin *t)
 
 static void put_function(void *arg, struct buf *out)
 {
-    (void)arg;
+    struct scene *s = arg;
+    s->is_preamble_put = true;
     rdb_file_put_function(out, SLICE("#!lua name=mine\n"), false);
 }
 
@@ -78,7 +79,8 @@ static void new_image(struct scene *s, bool is_compressed)
                               .has_checksum = true,
                               .entries = {.is_compressed = is_compressed, .now_ms = NOW_MS},
                               .shard_count = s->twin.shards,
-                              .preamble = put_function};
+                              .preamble = put_function,
+                              .arg = s};
     s->image = image_new(&o);
 }
 
@@ -353,6 +355,7 @@ Test(image, it_may_be_canceled_before_the_shards_have_come_to_the_cut)
     image_cancel(s.image);
     cr_assert(pthread_join(s.writer, NULL) == 0);
     cr_assert_not(s.is_good);
+    cr_assert_not(s.is_preamble_put, "what it consists of is known at the cut");
     cut(&s);
     work(&s, 7, NULL);
     image_free(s.image);
