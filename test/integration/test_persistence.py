@@ -282,25 +282,6 @@ def shutdown(home, conn, how):
     home.server.ended = True
 
 
-@test("a stop amid writes over shards leaves each of them whole, and nothing behind", threads=(4,), policy=("everysec", "no"))
-def stop_amid_writes(t, threads, policy):
-    """The logs are written to their end when nobody else turns: what they tell each other then must not be lost."""
-    home = Home(t, appendonly="yes", appendfsync=policy)
-    keys = [f"key:{i}" for i in range(12)]
-    for _ in range(6):
-        home.run(threads)
-        writers = [t.connect(home.server) for _ in range(8)]
-        for number, writer in enumerate(writers):
-            burst = [("MSET", *(x for key in keys for x in (key, f"{number}:{i}"))) for i in range(30)]
-            writer.send(b"".join(encode(*words) for words in burst))
-        time.sleep(t.rng.random() * 0.01)
-        home.server.stop()
-        for writer in writers:
-            writer.close()
-        values = home.run(threads).cmd("MGET", *keys).value
-        t.equal(len({item.value for item in values}), 1)
-
-
 @test("a server that cannot save does not stop, unless it is told to go without", threads=THREADS)
 def cannot_save(t, threads):
     home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
