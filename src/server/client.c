@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/address.h"
@@ -33,6 +35,12 @@ struct client *client_new(struct server *server, int fd, bool is_unix_socket)
     reply_init(&c->reply, 2);
     output_init(c);
     return c;
+}
+
+void client_log(const struct client *c, const char *what)
+{
+    log_write(LOG_VERBOSE, "Client id=%llu addr=%s: %s", (unsigned long long)c->session.id,
+              c->session.peer, what);
 }
 
 static void worker_link(struct worker *w, struct client *c)
@@ -352,6 +360,7 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
     } else if (result <= 0) {
         c->is_receiving = false;
         if (result == 0) {
+            client_log(c, "closed connection");
             c->has_eof = true;
             if (c->session.is_blocked) client_kill(c);
             finish_input(c);
@@ -362,6 +371,7 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
         } else if (result == -ECANCELED && !c->is_dead) {
             if (!has_enough(c)) start_receiving(c);
         } else {
+            if (!c->is_dead) client_log(c, strerror(-result));
             client_kill(c);
         }
     }

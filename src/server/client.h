@@ -91,6 +91,8 @@ struct client {
 // A connection on this socket; the session's id is given by the engine. Owned by the caller until
 // client_adopt.
 struct client *client_new(struct server *server, int fd, bool is_unix_socket);
+// Says in the log, at level verbose, what happened to it.
+void client_log(const struct client *c, const char *what);
 // Makes it live on this worker: the worker's thread.
 void client_adopt(struct worker *w, struct client *c);
 // A new connection is handed to a worker.

@@ -5,6 +5,7 @@
 // spare ones and go back there, so that an idle connection holds none.
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -155,7 +156,8 @@ static void note_sent(struct client *c, int result)
     c->is_sending = false;
     drop_sent(c);
     if (result < 0) {
-        if (!c->is_dead) client_kill(c);
+        if (!c->is_dead) client_log(c, strerror(-result));
+        client_kill(c);
         return;
     }
     c->sending_bytes -= (size_t)result;

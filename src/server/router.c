@@ -203,6 +203,7 @@ static void welcome(struct listener *l, int fd)
     if (!l->is_unix) set_socket_options(s, fd);
     atomic_fetch_add_explicit(&server->client_count, 1, memory_order_relaxed); // a count
     struct client *c = client_new(server, fd, l->is_unix);
+    client_log(c, "accepted");
     if (server->worker_count == 1)
         place(r, c);
     else

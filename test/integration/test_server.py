@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -62,6 +63,22 @@ def signals(t, number, busy, threads, io):
             conn.drain()
         except Closed:
             pass
+
+
+@test("at level verbose the log says who came, who went, and who was reset", io=("uring", "poll"), needs=gyre_only)
+def verbose(t, io):
+    server = t.own_gyre(io=io, loglevel="verbose")
+    names = []
+    for linger in (b"\0\0\0\0\0\0\0\0", b"\1\0\0\0\0\0\0\0"):
+        conn = t.connect(server)
+        t.equal(conn.cmd("PING"), PONG)
+        names.append(conn.cmd("CLIENT", "INFO").text().decode().split("laddr")[0].strip())
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        conn.close()
+    for name, end in zip(names, ("closed connection", "Connection reset by peer")):
+        for what in ("accepted", end):
+            line = f"Client {name}: {what}\n".encode()
+            t.wait_for(lambda line=line: line in server.log(), line)
 
 
 @test("a second signal while it stops changes nothing", threads=(4,), io=("uring", "poll"))
