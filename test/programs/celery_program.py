@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 from program import PATIENCE, end, equal, raises, run_scenarios, until
 
@@ -55,20 +56,41 @@ def start_worker(name, *options):
     return process, log
 
 
+def children(pid):
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for one in found for child in one.read_text().split()]
+
+
+def is_on_socket(pid):
+    """Does this process read from a socket, or wait for more than one thing? Not: it waits for a pipe or a lock."""
+    try:
+        number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
+        if number == "202":  # futex
+            return False
+        fd = int(arguments[0], 16)
+        return number != "0" or not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:")
+    except (OSError, ValueError, IndexError):
+        return True  # it runs, or has gone: nothing is known
+
+
 def stop_worker(process, log):
     """A warm shutdown, which acknowledges and closes in order; False if that did not work."""
+    awaits_server = False
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(LIMIT)
     except subprocess.TimeoutExpired:
+        awaits_server = any(map(is_on_socket, children(process.pid)))
         process.send_signal(signal.SIGUSR1)  # it writes where it is
         time.sleep(1)
         process.kill()
         process.wait()
     log.seek(0)
     text = log.read().decode("utf-8", "replace")
-    # On a busy machine this billiard may wait for its children's last words for ever.
-    is_stuck = process.returncode == -signal.SIGKILL and "_flush_outqueue" in text
+    # On a busy machine this billiard may wait for its children's last words for ever, and they for its.
+    is_stuck = process.returncode == -signal.SIGKILL and (
+        "_flush_outqueue" in text or ("self._pool.join()" in text and not awaits_server)
+    )
     if (process.returncode and not is_stuck) or "redis.exceptions" in text or "CRITICAL" in text:
         print(f"a worker ended with {process.returncode}:\n{text[-6000:]}")
         return False
