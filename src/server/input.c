@@ -46,7 +46,7 @@ static bool must_wait_for_snapshot(struct client *c, const struct call *call)
 {
     struct shard *s = &c->worker->shard;
     const struct piece *p = &call->piece;
-    if (LIKELY(!s->image) || s->parked || s->is_inside || c->session.is_in_multi) return false;
+    if (LIKELY(!s->image) || s->is_parked || s->is_inside || c->session.is_in_multi) return false;
     if (!p->cmd || p->say || !(p->cmd->flags & CMD_WRITE) || !p->first_key) return false;
     if (call->route != ROUTE_ONE || call->shard != s->id) return false;
     struct db *db = &s->space->dbs[c->session.db];
@@ -153,7 +153,7 @@ static inline __attribute__((always_inline)) void prefetch_key(const struct clie
                                                                const struct call *call)
 {
     const struct shard *s = &c->worker->shard;
-    if (call->route != ROUTE_ONE || call->shard != s->id || !call->piece.first_key || s->parked)
+    if (call->route != ROUTE_ONE || call->shard != s->id || !call->piece.first_key || s->is_parked)
         return;
     dict_prefetch_bucket(&s->space->dbs[c->session.db].keys, call->piece.first_hash);
 }

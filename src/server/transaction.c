@@ -136,7 +136,7 @@ static void add_call(struct client *c, const struct call *said)
     call->shard = said->shard;
     call->piece.first_hash = p->first_hash;
     // Its bucket is on its way when EXEC comes.
-    if (call->shard == s->id && !s->parked)
+    if (call->shard == s->id && !s->is_parked)
         dict_prefetch_bucket(&s->space->dbs[c->session.db].keys, p->first_hash);
 }
 

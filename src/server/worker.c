@@ -189,7 +189,7 @@ static void cron(struct shard *s)
         sample(w->server, now_ms);
         persistence_cron(w->server->persistence, now_ms);
     }
-    if (s->parked && busy_is_on(s->engine)) busy_refuse_waiting(w);
+    if (s->is_parked && busy_is_on(s->engine)) busy_refuse_waiting(w);
     end_pause(w, now_ms);
     output_trim(w);
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;

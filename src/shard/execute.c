@@ -168,7 +168,7 @@ void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool w
         if (UNLIKELY(p->tx || ctx->space->effects) && !(p->ctx_flags & CTX_UNIT_GOES_ON))
             logging_end_unit(s, ctx, p->tx, p->tx_part);
         // Parked or inside, another unit goes on, and what is ready is that one's business.
-        if (LIKELY(!s->parked) && UNLIKELY(ctx->space->ready != NULL) &&
+        if (LIKELY(!s->is_parked) && UNLIKELY(ctx->space->ready != NULL) &&
             !(p->ctx_flags & CTX_UNIT_GOES_ON) && !s->is_inside)
             serve_ready(s, ctx);
         fetch_next(&fetches);

@@ -174,7 +174,8 @@ static void run_meeting(struct shard *s, struct operation *first)
 
 static void deliver_summons(struct shard *s, struct mail *mail)
 {
-    s->parked = NULL;
+    ASSERT(s->is_parked);
+    s->is_parked = false;
     run_meeting(s, CONTAINER_OF(mail, struct operation, summons));
 }
 
@@ -188,7 +189,7 @@ struct errand {
 static void deliver_errand(struct shard *s, struct mail *mail)
 {
     struct errand *e = CONTAINER_OF(mail, struct errand, mail);
-    ASSERT(s->parked);
+    ASSERT(s->is_parked);
     e->run(s, e->arg);
     sem_post(&e->is_done); // it is gone from here on
 }
@@ -205,6 +206,14 @@ void perform_at(struct shard *other, void (*run)(struct shard *shard, void *arg)
     sem_destroy(&e.is_done);
 }
 
+// Does a shard, this thread's, wait in the meeting, which has not been run?
+static bool waits_in(const struct operation *op, const struct shard *s)
+{
+    for (uint32_t i = 0; i < op->part_count; i++)
+        if (op->parts[i].shard == s->id) return op->parts[i].is_parked;
+    return false;
+}
+
 void perform_count_arrival(struct shard *s, struct operation *op)
 {
     // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
@@ -217,14 +226,14 @@ void perform_count_arrival(struct shard *s, struct operation *op)
     }
     uint32_t runner = op->runner == RUNNER_ANY ? s->id : op->runner;
     // Who stands in for this shard waits in the meeting, too, or else is not concerned.
-    if (s->stand_in && s->stand_in->parked == op && op->runner == RUNNER_ANY)
+    if (s->stand_in && op->runner == RUNNER_ANY && waits_in(op, s->stand_in))
         runner = s->stand_in->id;
     if (runner != s->id || s->stand_in) {
         op->summons = (struct mail){.deliver = deliver_summons};
         shard_post(s, s->group->shards[runner], &op->summons);
         return;
     }
-    s->parked = NULL;
+    s->is_parked = false;
     run_meeting(s, op);
 }
 
@@ -234,14 +243,14 @@ void perform_arrival(struct shard *s, struct inbox_item *item)
     // Parked first: once this shard has been counted, the meeting may be over and the operation
     // freed.
     part->is_parked = true;
-    s->parked = part->op;
+    s->is_parked = true;
     perform_count_arrival(s, part->op);
 }
 
 void perform_resumption(struct shard *s, struct mail *mail)
 {
     (void)mail;
-    ASSERT(s->parked);
-    s->parked = NULL;
+    ASSERT(s->is_parked);
+    s->is_parked = false;
     logging_resume(s);
 }

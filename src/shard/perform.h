@@ -6,7 +6,8 @@
 //                       mails the operation home
 //   a meeting           the keyspace parks here. The last shard to arrive (or the operation's
 //                       runner, which it summons) runs the operation, and those that travel with
-//                       it, against all their keyspaces, then mails the others to go on
+//                       it, against all their keyspaces, then mails the others to go on; by the
+//                       time they hear of it the operation may be gone, and its memory another's
 //
 // A meeting costs every shard a stop, whatever is done in it. So a connection's commands that meet
 // and follow each other are one operation, and the operations of one turn that stop all shards

@@ -58,7 +58,7 @@ void refuse_meeting(struct shard *s, struct operation *first, const char *error)
         struct shard *other = s->group->shards[first->parts[i].shard];
         if (!first->parts[i].is_parked) continue;
         if (other == s)
-            s->parked = NULL;
+            s->is_parked = false;
         else
             shard_post(s, other, &other->resume);
     }

@@ -45,7 +45,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
 
 void shard_destroy(struct shard *s)
 {
-    ASSERT(!s->backlog.first && !s->parked && !s->in_flight);
+    ASSERT(!s->backlog.first && !s->is_parked && !s->in_flight);
     operation_pool_free(&s->pool);
     mem_free(s->sleepers);
     inbox_destroy(&s->inbox);
@@ -139,7 +139,7 @@ FETCH fetch_requests(const struct inbox_item *item)
 
 static void run_backlog(struct shard *s)
 {
-    while (s->backlog.first && !s->parked && !s->is_inside) {
+    while (s->backlog.first && !s->is_parked && !s->is_inside) {
         struct inbox_item *item = s->backlog.first;
         if (item->next) {
             fetch_requests(item->next->next);
@@ -168,7 +168,7 @@ static void run_inbox(struct shard *s)
 bool shard_may_run_in_place(struct shard *s)
 {
     if (UNLIKELY(s->backlog.first || inbox_has_parts(&s->inbox))) run_inbox(s);
-    return !s->parked && !s->backlog.first && !s->is_inside;
+    return !s->is_parked && !s->backlog.first && !s->is_inside;
 }
 
 // --- submitting ----------------------------------------------------------------------------------
@@ -336,8 +336,8 @@ void shard_discard_inbox(struct shard *s)
 
 static bool has_work(struct shard *s)
 {
-    return (inbox_has_parts(&s->inbox) && !s->parked) || inbox_has_mail(&s->inbox) ||
-           s->local_mail || s->taken_mail || (s->backlog.first && !s->parked) || s->sleeper_count ||
+    return (!s->is_parked && (inbox_has_parts(&s->inbox) || s->backlog.first)) ||
+           inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail || s->sleeper_count ||
            catch_up_is_due(s);
 }
 
@@ -372,14 +372,14 @@ static int64_t next_due_ms(struct shard *s, bool is_off)
 static bool is_cron_off(const struct shard *s)
 {
     // Relaxed: see engine_cron.
-    return s->parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
+    return s->is_parked || atomic_load_explicit(&s->engine->is_cron_paused, memory_order_relaxed);
 }
 
 static int64_t wait_limit_us(struct shard *s, int64_t max_wait_us)
 {
     bool is_off = is_cron_off(s);
     if (has_work(s) || (s->has_more_cron && !is_off)) return 0;
-    if (UNLIKELY(s->image != NULL) && !s->parked && !s->is_image_full) return 0;
+    if (UNLIKELY(s->image != NULL) && !s->is_parked && !s->is_image_full) return 0;
     s->due_ms = next_due_ms(s, is_off);
     int64_t wait_us = MAX(s->due_ms - clock_unix_ms(), 0) * 1000;
     return max_wait_us >= 0 ? MIN(wait_us, max_wait_us) : wait_us;
@@ -390,7 +390,7 @@ static bool wait_and_receive(struct shard *s, int64_t timeout_us)
 {
     if (timeout_us != 0) timeout_us = ring_prepare(s->ring, timeout_us);
     if (timeout_us != 0) {
-        bool is_parked = s->parked != NULL;
+        bool is_parked = s->is_parked;
         bool is_answer_due = is_parked || s->in_flight > s->blocked;
         uint32_t batch = is_answer_due ? 1 : s->batch;
         inbox_fall_asleep(&s->inbox); // from here on another may be at work on all but the inbox
@@ -464,7 +464,7 @@ static bool is_light_item(const struct inbox_item *item)
 static void run_light_items(struct shard *s)
 {
     shard_take_inbox(s);
-    while (s->backlog.first && !s->parked && is_light_item(s->backlog.first)) {
+    while (s->backlog.first && !s->is_parked && is_light_item(s->backlog.first)) {
         struct inbox_item *item = inbox_queue_pop(&s->backlog);
         item->run(s, item);
     }
@@ -510,15 +510,15 @@ static bool stand_in(struct shard *s, struct shard *other)
 // caller's replies know their own shard's only.
 static bool may_run_there(struct shard *other, bool writes)
 {
-    if (other->image || other->parked || (writes && other->space->effects)) return false;
+    if (other->image || other->is_parked || (writes && other->space->effects)) return false;
     run_light_items(other);
-    return !other->parked && !other->backlog.first;
+    return !other->is_parked && !other->backlog.first;
 }
 
 struct shard *shard_take_place(struct shard *s, uint32_t id, bool writes)
 {
     struct shard *other = s->group->shards[id];
-    if (s->parked || s->is_inside || !inbox_claim(&other->inbox)) return NULL;
+    if (s->is_parked || s->is_inside || !inbox_claim(&other->inbox)) return NULL;
     if (!inbox_stand_in(&other->inbox)) return NULL; // it woke up
     begin_stand_in(s, other);
     if (may_run_there(other, writes)) return other;
@@ -601,8 +601,8 @@ static void sweep(struct shard *s, int64_t now_ms)
 static void housekeeping(struct shard *s, bool is_busy)
 {
     int64_t now_ms = shard_now_ms(s);
-    if (UNLIKELY(s->image != NULL) && !s->parked) work_on_image(s, is_busy);
-    if (!s->parked) sweep(s, now_ms);
+    if (UNLIKELY(s->image != NULL) && !s->is_parked) work_on_image(s, is_busy);
+    if (!s->is_parked) sweep(s, now_ms);
     if (now_ms >= s->next_timer_ms) s->hooks->timers(s);
     if (now_ms < s->next_cron_ms && s->next_cron_ms - now_ms <= SHARD_CRON_MS) return;
     s->next_cron_ms = now_ms + SHARD_CRON_MS;
@@ -613,7 +613,7 @@ static void housekeeping(struct shard *s, bool is_busy)
 void shard_turn_inside(struct shard *s)
 {
     enum { ROUNDS = 4 }; // a request is read, answered, and the answer is sent
-    ASSERT(!s->parked && !s->is_inside);
+    ASSERT(!s->is_parked && !s->is_inside);
     s->is_inside = true;
     for (int i = 0; i < ROUNDS; i++) {
         if (s->sleeper_count) see_to_sleepers(s);
@@ -635,7 +635,7 @@ void shard_tick(struct shard *s, int64_t max_wait_us)
     if (s->hooks->flush) s->hooks->flush(s);
     if (s->sleeper_count) see_to_sleepers(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
-    if (timeout_us && (s->in_flight > s->blocked || s->parked) && s->group->count > 1) {
+    if (timeout_us && (s->in_flight > s->blocked || s->is_parked) && s->group->count > 1) {
         ring_run(s->ring, 0); // what was started goes out before the wait
         shard_enter_travelling(s);
         if (has_work(s) || spin_for_work(s)) timeout_us = 0;

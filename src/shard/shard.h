@@ -61,7 +61,7 @@ struct shard {
     const struct shard_hooks *hooks;
     void *owner;                // the server's worker
     struct inbox_queue backlog; // taken out of the inbox, not run yet
-    struct operation *parked;   // the meeting that this shard waits for, or NULL
+    bool is_parked;             // waits for a meeting to be over, which may be gone already
     bool is_inside;             // in shard_turn_inside: as if parked
     struct operation *travelling, *travelling_tail; // meetings of this turn, not entered yet
     uint32_t travelling_count;                      // their requests
@@ -151,7 +151,7 @@ void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *
 // Nothing waits to be run here, and the keyspace is this shard's to touch.
 static inline bool shard_is_clear(struct shard *s)
 {
-    return !s->parked && !s->is_inside && !s->backlog.first && !inbox_has_parts(&s->inbox);
+    return !s->is_parked && !s->is_inside && !s->backlog.first && !inbox_has_parts(&s->inbox);
 }
 
 // After something was put into another shard's inbox: sees to it that it is looked at, at the end

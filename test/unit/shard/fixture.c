@@ -32,11 +32,12 @@ static void count_cron(struct shard *s)
     if (world_of(s)->is_cron_rare) s->next_cron_ms = shard_now_ms(s) + RARELY_MS;
 }
 
-// A job's own thread looks whether it is done: it must be woken.
+// Where shards have threads of their own, a job's own thread looks whether it is done: it must be
+// woken.
 static bool is_light(const struct operation *op)
 {
-    (void)op;
-    return false;
+    const struct job *j = op->owner;
+    return j->w->is_done_light;
 }
 
 static const struct shard_hooks hooks = {
@@ -117,16 +118,39 @@ void world_free(struct world *w)
     cr_assert_eq(mem_used_bytes(), memory_before, "memory was left behind");
 }
 
+static bool is_asleep(const struct shard *s)
+{
+    return atomic_load(&s->inbox.rest) != REST_AWAKE;
+}
+
+static void wake_up(struct shard *s)
+{
+    if (!is_asleep(s)) return;
+    inbox_wake_up(&s->inbox);
+    ring_take(s->ring);
+}
+
 void world_turn(struct world *w, uint32_t shard)
 {
+    wake_up(w->shards[shard]);
     shard_tick(w->shards[shard], 0);
+}
+
+bool world_sleep(struct world *w, uint32_t shard)
+{
+    struct shard *s = w->shards[shard];
+    bool has_parts = s->backlog.first || inbox_has_parts(&s->inbox);
+    if (is_asleep(s) || (has_parts && !s->is_parked) || inbox_has_mail(&s->inbox)) return false;
+    if (s->local_mail || s->taken_mail || s->travelling || s->sleeper_count) return false;
+    inbox_fall_asleep(&s->inbox);
+    return true;
 }
 
 static bool is_settled(const struct world *w)
 {
     for (uint32_t i = 0; i < w->group.count; i++) {
         struct shard *s = w->shards[i];
-        if (s->in_flight || s->backlog.first || s->parked || inbox_has_parts(&s->inbox) ||
+        if (s->in_flight || s->backlog.first || s->is_parked || inbox_has_parts(&s->inbox) ||
             inbox_has_mail(&s->inbox) || s->local_mail || s->taken_mail)
             return false;
     }
@@ -186,9 +210,9 @@ enum route job_add(struct job *j, const char *line)
     return j->calls[j->count++].route;
 }
 
-static struct ctx job_ctx(struct job *j, struct reply *reply)
+static struct ctx job_ctx(struct job *j, struct shard *s, struct reply *reply)
 {
-    struct ctx ctx = shard_ctx(j->w->shards[j->home]);
+    struct ctx ctx = shard_ctx(s);
     ctx.session = &j->w->sessions[j->home];
     ctx.db = j->db;
     ctx.reply = reply;
@@ -200,7 +224,7 @@ static void job_done(struct operation *op)
     struct job *j = op->owner;
     struct reply out;
     reply_init(&out, j->resp);
-    struct ctx ctx = job_ctx(j, &out);
+    struct ctx ctx = job_ctx(j, j->w->shards[j->home], &out);
     cr_assert(op->is_done && !j->is_done);
     merge_replies(op, &ctx);
     reply_validate(&out);
@@ -215,8 +239,9 @@ struct operation *job_build(struct job *j)
 {
     struct reply shape;
     reply_init(&shape, j->resp);
-    struct ctx ctx = job_ctx(j, &shape);
-    j->op = fanout_operation(j->w->shards[j->home], &ctx, j->calls, j->count);
+    struct shard *s = j->w->shards[j->home];
+    struct ctx ctx = job_ctx(j, s, &shape);
+    j->op = fanout_operation(s, &ctx, j->calls, j->count);
     j->op->owner = j;
     j->op->done = job_done;
     return j->op;
@@ -232,27 +257,47 @@ static bool is_all_home(const struct job *j)
 }
 
 // As the server's dispatch does it.
-static void run_in_place(struct job *j)
+static void run_in_place(struct job *j, struct shard *s)
 {
     struct reply out;
     reply_init(&out, j->resp);
-    struct ctx ctx = job_ctx(j, &out);
+    struct ctx ctx = job_ctx(j, s, &out);
     for (uint32_t i = 0; i + 1 < j->count; i++) j->calls[i].piece.next = &j->calls[i + 1].piece;
-    shard_execute(j->w->shards[j->home], &ctx, &j->calls[0].piece, false);
+    shard_execute(s, &ctx, &j->calls[0].piece, false);
     j->reply = reply_flatten(&out, &j->reply_len);
     j->is_done = j->was_in_place = true;
     reply_free(&out);
 }
 
+// That, too: all on one other shard, which sleeps.
+static struct shard *take_place(struct job *j)
+{
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct call *c = &j->calls[i];
+        if (c->route != ROUTE_ONE || c->shard != j->calls[0].shard) return NULL;
+        if (!piece_is_light(&c->piece)) return NULL;
+    }
+    return shard_take_place(j->w->shards[j->home], j->calls[0].shard, true);
+}
+
+static bool run_on_the_spot(struct job *j)
+{
+    struct shard *s = j->w->shards[j->home], *other;
+    shard_enter_travelling(s); // so that the order of calls is that of entry
+    if (is_all_home(j) && shard_may_run_in_place(s)) {
+        run_in_place(j, s);
+    } else if ((other = take_place(j))) {
+        run_in_place(j, other);
+        shard_give_place_back(s, other);
+    }
+    return j->is_done;
+}
+
 void job_enter(struct job *j, bool is_in_place_wanted)
 {
     struct shard *s = j->w->shards[j->home];
-    if (is_in_place_wanted)
-        shard_enter_travelling(s); // so that the order of calls is that of entry
-    if (is_in_place_wanted && is_all_home(j) && shard_may_run_in_place(s)) {
-        run_in_place(j);
-        return;
-    }
+    wake_up(s); // it has read them
+    if (is_in_place_wanted && run_on_the_spot(j)) return;
     struct operation *op = job_build(j);
     if (op->part_count) {
         shard_submit(s, op);

@@ -22,6 +22,7 @@ struct world {
     struct session sessions[WORLD_SHARDS_MAX]; // one lives on each shard
     char tags[WORLD_SHARDS_MAX][8];            // "{t12}": of keys on that shard
     bool is_cron_rare;                         // nothing but a wake ends a wait
+    bool is_done_light;                        // any thread may tell a job that it is done
     _Atomic int cron_calls, flush_calls;       // of all shards, whichever thread turns them
 };
 
@@ -32,8 +33,11 @@ void world_free(struct world *w);
 // Rings belong to threads: for a shard whose turns another thread makes. On the ring's own thread.
 void world_open_ring(struct world *w, uint32_t shard);
 void world_close_ring(struct world *w, uint32_t shard);
-// One turn of a shard that does not wait.
+// One turn of a shard that does not wait. If it sleeps, it wakes up.
 void world_turn(struct world *w, uint32_t shard);
+// A shard that has nothing to do falls asleep: others stand in for it until its next turn. False:
+// it has something to do, or sleeps already.
+bool world_sleep(struct world *w, uint32_t shard);
 // Turns all shards until nothing is under way.
 void world_settle(struct world *w);
 
