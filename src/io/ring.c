@@ -208,6 +208,7 @@ void ring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch)
 void ring_take(struct ring *ring)
 {
     ring->owner = pthread_self();
+    ring->is_taken = !pthread_equal(ring->owner, ring->home);
 }
 
 bool ring_has_started(struct ring *ring)

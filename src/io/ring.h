@@ -200,7 +200,8 @@ int64_t ring_prepare(struct ring *ring, int64_t timeout_us);
 #define RING_BATCH_US 20
 void ring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch);
 // While its own thread is in ring_wait another may take the ring, and start operations on it, which
-// go out with the next ring_prepare or ring_run; the own thread takes it back before it goes on.
+// go out with the next ring_prepare or ring_run, however many; the own thread takes it back before
+// it goes on.
 // Only that one waits and runs. Taking is no lock: the callers have one.
 void ring_take(struct ring *ring);
 // Is something started that is not submitted?

@@ -43,7 +43,7 @@ void backend_init(struct ring *ring, const struct ring_ops *ops, const struct ri
     uint32_t count = options->recv_buffers, bytes = options->recv_buffer_bytes;
     ASSERT(count > 0 && (count & (count - 1)) == 0 && count <= 32768 && bytes > 0);
     ring->ops = ops;
-    ring->owner = pthread_self();
+    ring->home = ring->owner = pthread_self();
     ring->buf_count = count;
     ring->buf_bytes = bytes;
     ring->bufs = mem_calloc(count * sizeof *ring->bufs);

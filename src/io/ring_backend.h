@@ -74,13 +74,15 @@ struct ring_ops {
     void (*wake)(struct ring *from, struct ring *target);
 };
 
-// Owned by the thread that opened it. Other threads read `ops`, `is_blind` and `event_fd` (which
-// never change).
+// Owned by the thread that opened it, or by one that has taken it. Other threads read `ops`,
+// `is_blind` and `event_fd` (which never change).
 struct ring {
     const struct ring_ops *ops;
     enum ring_level level;
-    int event_fd; // written to wake the ring
-    pthread_t owner;
+    int event_fd;    // written to wake the ring
+    pthread_t home;  // that opened it; never changes
+    pthread_t owner; // that one, or who has taken it
+    bool is_taken;
     uint8_t depth;   // ring_runs on the stack: one within the callback of another is the second
     bool is_woken;   // by its own thread: the next wait returns at once
     bool is_blind;   // ring_is_blind; never changes

@@ -122,12 +122,49 @@ static void sq_make_room(struct uring *u)
     ASSERT(!"io_uring takes no submissions");
 }
 
+// Who has taken the ring cannot hand anything over: that is for its own thread, which may be doing
+// so right now.
+static struct io_uring_sqe *spill(struct uring *u)
+{
+    if (u->spilled_count == u->spilled_cap) {
+        u->spilled_cap = MAX(u->spilled_cap * 2, 64u);
+        u->spilled = mem_realloc(u->spilled, u->spilled_cap * sizeof *u->spilled);
+    }
+    return &u->spilled[u->spilled_count++].sqe;
+}
+
 struct io_uring_sqe *uring_sqe_get(struct uring *u)
 {
     struct io_uring_sq *sq = &u->io.sq;
     unsigned used = sq->sqe_tail - __atomic_load_n(sq->khead, __ATOMIC_RELAXED);
-    if (UNLIKELY(used >= sq->ring_entries)) sq_make_room(u);
+    if (UNLIKELY(used >= sq->ring_entries || u->spilled_count)) {
+        if (u->base.is_taken) return spill(u);
+        sq_make_room(u);
+    }
     return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+}
+
+// Where the header of the entry's vector is kept until it is submitted.
+static struct msghdr *msg_of(struct uring *u, const struct io_uring_sqe *sqe)
+{
+    if (UNLIKELY(u->spilled_count > 0)) return &u->spilled[u->spilled_count - 1].msg;
+    return &u->msgs[sqe - u->io.sq.sqes];
+}
+
+// The own thread is back.
+static void put_back_spilled(struct uring *u)
+{
+    unsigned count = u->spilled_count;
+    if (LIKELY(!count)) return;
+    u->spilled_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *sqe = uring_sqe_get(u);
+        *sqe = u->spilled[i].sqe;
+        if (sqe->opcode != IORING_OP_SENDMSG) continue;
+        struct msghdr *msg = msg_of(u, sqe);
+        *msg = u->spilled[i].msg;
+        sqe->addr = (uintptr_t)msg;
+    }
 }
 
 static void submit_cancel(struct uring *u, const void *op, enum tag tag)
@@ -372,11 +409,10 @@ static void on_recv(struct uring *u, struct ring_recv *recv, const struct comple
 
 // ---- sending ----
 
-// The vector's header only has to live until it is submitted: one per submission entry.
 static void submit_sendmsg(struct uring *u, struct ring_send *send, int count)
 {
     struct io_uring_sqe *sqe = uring_sqe_get(u);
-    struct msghdr *msg = &u->msgs[sqe - u->io.sq.sqes];
+    struct msghdr *msg = msg_of(u, sqe);
     *msg = (struct msghdr){.msg_iov = &send->iov[send->iov_next], .msg_iovlen = (size_t)count};
     io_uring_prep_sendmsg(sqe, send->fd, msg, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->user_data = user_data(send, TAG_SEND);
@@ -643,6 +679,7 @@ static int submit_and_wait(struct uring *u, int64_t timeout_us)
 static bool uring_prepare(struct ring *ring)
 {
     struct uring *u = uring_of(ring);
+    put_back_spilled(u);
     if (u->buf_ring) bufs_publish(u);
     if (has_completions(u)) return false;
     u->prepared = sq_publish(u);
@@ -662,8 +699,8 @@ static void uring_wait(struct ring *ring, int64_t timeout_us, uint32_t batch)
 
 static bool uring_has_started(struct ring *ring)
 {
-    const struct io_uring_sq *sq = &uring_of(ring)->io.sq;
-    return sq->sqe_tail != sq->sqe_head;
+    const struct uring *u = uring_of(ring);
+    return u->io.sq.sqe_tail != u->io.sq.sqe_head || u->spilled_count;
 }
 
 // What has arrived is task work, an entry of the queue, or being run, in this order: looked at in
@@ -700,6 +737,7 @@ static int uring_run(struct ring *ring, int64_t timeout_us)
 {
     struct uring *u = uring_of(ring);
     if (timeout_us == 0) unsettle(u);
+    put_back_spilled(u);
     if (u->buf_ring) bufs_publish(u);
     if (UNLIKELY(backend_has_queued(ring))) backend_run_queued(ring);
     int rc = submit_and_wait(u, backend_clip_timeout(ring, timeout_us));
@@ -732,6 +770,7 @@ static void drop_unsubmitted(struct uring *u)
 void uring_finish_files(struct uring *u)
 {
     struct completion c;
+    ASSERT(!u->spilled_count); // its own thread has run it since
     if (u->base.file_count == 0) return;
     drop_unsubmitted(u);
     while (u->base.file_count > 0) {

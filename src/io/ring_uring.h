@@ -25,6 +25,12 @@ struct completion {
     struct ring_buf *copy; // of the piece, if its buffer was given back meanwhile; owned
 };
 
+// An entry that was made while the ring was taken and its queue full.
+struct spilled {
+    struct io_uring_sqe sqe;
+    struct msghdr msg; // of a vector
+};
+
 // Owned by its thread. Other threads read io.ring_fd and has_msg_ring, which never change,
 // and what uring_shows_news does.
 struct uring {
@@ -44,7 +50,10 @@ struct uring {
     // Completions were taken out of the queue and have not all been run, or a receive was armed and
     // not submitted.
     _Atomic bool is_unsettled;
-    struct msghdr *msgs; // one per submission entry
+    struct msghdr *msgs;     // one per submission entry
+    struct spilled *spilled; // an array: these come behind all that are in the queue
+    unsigned spilled_count;
+    unsigned spilled_cap;
 
     struct io_uring_buf_ring *buf_ring; // NULL on RING_LEVEL_PLAIN
     int buf_pending;                    // buffers added to it, not published yet
@@ -72,7 +81,7 @@ static inline struct uring *uring_of(struct ring *ring)
 
 extern const struct ring_ops uring_ops;
 
-// An entry to fill, to be submitted by the next ring_run. Never NULL.
+// An entry to fill at once, to be submitted by the next ring_run. Never NULL.
 struct io_uring_sqe *uring_sqe_get(struct uring *u);
 // Asks to be told when somebody writes the ring's eventfd.
 void uring_watch_eventfd(struct uring *u);

@@ -169,6 +169,7 @@ void uring_close(struct ring *ring)
     mem_free(u->backlog);
     mem_free(u->held);
     mem_free(u->msgs);
+    mem_free(u->spilled);
     backend_destroy(ring);
     mem_free(u);
 }

@@ -501,6 +501,7 @@ struct sleeper {
     const struct engine *engine;
     struct reader *reader;
     int fd;
+    size_t bytes; // that it reads
     struct ring *ring;
     atomic_int state; // sequentially consistent: a simple hand-over of the ring
 };
@@ -511,14 +512,14 @@ static void *sleeper_main(void *arg)
 {
     struct sleeper *s = arg;
     s->ring = open_ring(s->engine);
-    s->reader = reader_start(s->ring, s->fd, 64);
+    s->reader = reader_start(s->ring, s->fd, s->bytes);
     int64_t timeout_us;
     while (!(timeout_us = ring_prepare(s->ring, PATIENCE_US))) cr_assert(ring_run(s->ring, 0) >= 0);
     atomic_store(&s->state, RING_MAY_BE_TAKEN);
     ring_wait(s->ring, timeout_us, 1);
     while (atomic_load(&s->state) != RING_GIVEN_BACK) usleep(100);
     ring_take(s->ring);
-    RUN_UNTIL(s->ring, s->reader->len == 5);
+    RUN_UNTIL(s->ring, s->reader->len == s->bytes);
     ring_close(s->ring);
     return NULL;
 }
@@ -530,7 +531,7 @@ RING_TEST(a_ring_that_waits_may_be_taken_and_given_something_to_do)
     struct iovec iov = {"hello", 5};
     struct writer w;
     tcp_pair(fds);
-    struct sleeper s = {.engine = engine, .fd = fds[0]};
+    struct sleeper s = {.engine = engine, .fd = fds[0], .bytes = 5};
     pthread_create(&s.thread, NULL, sleeper_main, &s);
     while (!atomic_load(&s.state)) usleep(100);
     usleep(1000); // most often it is in the kernel by now; it need not be
@@ -542,6 +543,34 @@ RING_TEST(a_ring_that_waits_may_be_taken_and_given_something_to_do)
     ring_wake(NULL, s.ring);
     pthread_join(s.thread, NULL);
     cr_assert(w.count == 1 && w.result == 5);
+    ring_close(ring);
+}
+
+RING_TEST(a_ring_that_is_taken_may_be_given_more_than_its_queue_has_room_for)
+{
+    enum { WRITERS = 500 }; // it has room for 64
+    struct ring *ring = open_ring(engine);
+    char text[WRITERS];
+    struct writer *writers = calloc(WRITERS, sizeof *writers);
+    struct iovec pieces[WRITERS][2];
+    int fds[2];
+    tcp_pair(fds);
+    struct sleeper s = {.engine = engine, .fd = fds[0], .bytes = sizeof text};
+    pthread_create(&s.thread, NULL, sleeper_main, &s);
+    while (!atomic_load(&s.state)) usleep(100);
+    ring_take(s.ring);
+    for (int i = 0; i < WRITERS; i++) {
+        text[i] = (char)('a' + i % 26);
+        pieces[i][0] = (struct iovec){&text[i], 1};
+        pieces[i][1] = (struct iovec){text, 0}; // a vector, every third time
+        writer_start(&writers[i], s.ring, fds[1], pieces[i], 1 + (i % 3 == 0));
+    }
+    atomic_store(&s.state, RING_GIVEN_BACK);
+    ring_wake(NULL, s.ring);
+    pthread_join(s.thread, NULL);
+    for (int i = 0; i < WRITERS; i++) cr_assert(writers[i].count == 1 && writers[i].result == 1);
+    cr_assert(memcmp(s.reader->data, text, sizeof text) == 0);
+    free(writers);
     ring_close(ring);
 }
 
