@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/jitter.h"
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "engine/interest.h"
@@ -71,6 +72,7 @@ bool ctx_block(struct ctx *ctx, const struct block_request *request)
 bool waiter_claim(struct waiter *w, enum waiter_state to)
 {
     uint32_t waiting = WAITER_WAITING;
+    jitter();
     // Sequentially consistent: pairs with waiter_unclaim and is_unwanted.
     return atomic_compare_exchange_strong(&w->state, &waiting, to);
 }
@@ -78,6 +80,7 @@ bool waiter_claim(struct waiter *w, enum waiter_state to)
 bool waiter_unclaim(struct waiter *w)
 {
     atomic_store(&w->state, WAITER_WAITING);
+    jitter();
     return !(atomic_load(&w->is_unwanted) && waiter_claim(w, WAITER_CANCELED));
 }
 
@@ -116,6 +119,7 @@ void waiter_unlink_all(struct waiter *w, uint32_t shard)
 
 void waiter_unref(struct waiter *w)
 {
+    jitter();
     // Release what was done to it, acquire what others did, before it is freed.
     if (atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) > 1) return;
     reply_free(&w->reply);

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/jitter.h"
 #include "base/log.h"
 #include "engine/effect.h"
 #include "engine/engine.h"
@@ -64,6 +65,7 @@ void running_end(struct running *r)
 static bool leave_clean(struct running *r, uint32_t to)
 {
     uint32_t clean = RUN_CLEAN;
+    jitter();
     return atomic_compare_exchange_strong(&r->state, &clean, to);
 }
 

@@ -23,6 +23,7 @@
 #include "server/invalidate.h"
 
 #include "base/buf.h"
+#include "base/jitter.h"
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/client.h"
@@ -213,6 +214,7 @@ static void deliver(struct shard *s, const struct invalidation *inv)
 
 static void unref(struct parcel *p)
 {
+    jitter();
     // Release, acquire: whatever the others read of it comes before it is freed.
     if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1) return;
     invalidation_free(p->inv);
@@ -250,6 +252,7 @@ static void post(struct worker *from, struct worker *to, struct parcel *p)
     struct envelope *e = mem_alloc(sizeof *e);
     *e = (struct envelope){.mail.deliver = deliver_envelope, .parcel = p};
     e->next = atomic_load_explicit(&to->invalidations, memory_order_relaxed); // see the exchange
+    jitter();
     // Release: pairs with the acquire in invalidate_take.
     while (!atomic_compare_exchange_weak_explicit(&to->invalidations, &e->next, e,
                                                   memory_order_release, memory_order_relaxed)) {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/jitter.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/settings.h"
@@ -392,6 +393,7 @@ bool router_listen(struct router *r, const struct settings *next)
 void router_ask(struct router *r, struct router_question *question)
 {
     struct mail *mail = &question->mail;
+    jitter();
     mail->next = atomic_load_explicit(&r->asked, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&r->asked, &mail->next, mail))
         ;

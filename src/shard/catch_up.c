@@ -2,6 +2,7 @@
 #include "shard/catch_up.h"
 
 #include "base/clock.h"
+#include "base/jitter.h"
 #include "base/mem.h"
 
 // One look is enough if it found all that had arrived: fewer than io_uring looks after at a time
@@ -64,6 +65,7 @@ static bool is_all_read(const struct catch_up *c)
     for (int i = 0; i < LOOKS; i++) {
         int64_t begin_us = clock_mono_us();
         if (count_news(c)) return false;
+        jitter();
         for (uint32_t k = 0; k < group->count; k++)
             if (group->shards[k] != c->home) ring_await_kernel(group->shards[k]->ring);
         if (count_news(c)) return false;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/handover.h"
+#include "base/jitter.h"
 
 static void run_handover(struct shard *s, struct inbox_item *item)
 {
     struct handover *h = CONTAINER_OF(item, struct handover, item);
     h->arrive(s, h);
+    jitter();
     // Release: the ring knows of it (catch_up.c).
     atomic_fetch_sub_explicit(&s->moving_in, 1, memory_order_release);
 }

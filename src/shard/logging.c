@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/jitter.h"
 #include "base/mem.h"
 
 // --- what waits for the log ----------------------------------------------------------------------
@@ -134,6 +135,7 @@ void logging_number(struct shard *s, struct log_tx *tx)
 
 static void leave(struct log_tx *tx)
 {
+    jitter();
     // Release, acquire: the others have done with it.
     if (atomic_fetch_sub_explicit(&tx->users, 1, memory_order_acq_rel) > 1) return;
     for (uint32_t i = 0; i < tx->count; i++) buf_free(&tx->parts[i].effects);
@@ -185,6 +187,7 @@ static void end_part(struct shard *s, struct effects *e, struct log_tx *tx, uint
         e->bytes = (struct buf){0};
         part->slot = log_reserve(s->log);
     }
+    jitter();
     if (atomic_fetch_sub_explicit(&tx->waiting, 1, memory_order_acq_rel) == 1) put_together(s, tx);
 }
 
@@ -230,6 +233,7 @@ static void post_endings(struct shard *s, struct ending *e)
 static void release_farewell(struct shard *s, struct held *held)
 {
     struct farewell *f = CONTAINER_OF(held, struct farewell_part, held)->farewell;
+    jitter();
     if (atomic_fetch_sub_explicit(&f->waiting, 1, memory_order_acq_rel) > 1) return;
     post_endings(s, f->endings);
     mem_free(f);

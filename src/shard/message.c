@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/message.h"
 
+#include "base/jitter.h"
 #include "base/mem.h"
 #include "shard/shard.h"
 
@@ -12,6 +13,7 @@ struct envelope {
 
 static void unref(struct message *m)
 {
+    jitter();
     // Release, acquire: whatever the others did with it comes before it is freed.
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1) m->free(m);
 }

@@ -3,6 +3,7 @@
 
 #include <semaphore.h>
 
+#include "base/jitter.h"
 #include "engine/interest.h"
 #include "engine/settings.h"
 #include "engine/tracking.h"
@@ -39,6 +40,7 @@ static bool may_run_exec(struct operation *op, struct ctx *ctx)
 void perform_finish(struct shard *s, struct part *part)
 {
     struct operation *op = part->op;
+    jitter();
     // Release: the replies are written before the home shard counts this part as finished. Acquire:
     // the last one passes the others' on.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) == 1)
@@ -216,6 +218,7 @@ static bool waits_in(const struct operation *op, const struct shard *s)
 
 void perform_count_arrival(struct shard *s, struct operation *op)
 {
+    jitter();
     // Release: what this shard did to its keyspace before is seen by the runner. Acquire: the
     // runner sees it from all.
     if (atomic_fetch_sub_explicit(&op->waiting, 1, memory_order_acq_rel) > 1) return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/refuse.h"
 
+#include "base/jitter.h"
 #include "engine/command.h"
 #include "shard/handover.h"
 #include "shard/logging.h"
@@ -30,6 +31,7 @@ static bool are_refusable(const struct operation *first)
 static const char *claim(struct operation *op, const char *wanted)
 {
     const char *seen = NULL;
+    jitter();
     // Release, acquire: the shards that share it agree, and find the text written.
     bool is_mine = atomic_compare_exchange_strong_explicit(
         &op->claim, &seen, wanted, memory_order_acq_rel, memory_order_acquire);

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/jitter.h"
 #include "base/mem.h"
 #include "io/ring.h"
 
@@ -270,6 +271,7 @@ static uint64_t vote(struct log *l, uint64_t seq)
 {
     while (l->undecided && l->undecided->seq < seq) {
         struct undecided *u = l->undecided;
+        jitter();
         // Release, acquire: who tells that a unit is safe has seen all logs have it.
         if (!u->has_voted &&
             atomic_fetch_sub_explicit(&u->record->votes_left, 1, memory_order_acq_rel) == 1)
