@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/blocked.h"
 
+#include <poll.h>
+
 #include "base/mem.h"
 #include "server/client.h"
 #include "shard/serve.h"
@@ -108,6 +110,14 @@ bool blocked_cancel(struct client *c, enum waiter_end end)
     if (!op || !op->is_blocked || op->is_done || !waiter_cancel(op->waiter, end)) return false;
     serve_end_canceled(&c->worker->shard, op->waiter);
     return true;
+}
+
+bool blocked_has_hung_up(const struct operation *op)
+{
+    // A connection stays, with its descriptor, as long as it has operations.
+    const struct client *c = op->owner;
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
 }
 
 void blocked_run_timers(struct worker *w)

@@ -8,6 +8,7 @@
 #include "engine/block.h"
 
 struct client;
+struct operation;
 struct worker;
 
 struct blocked {
@@ -23,5 +24,7 @@ void blocked_begin(struct client *c);
 void blocked_end(struct client *c);
 // Ends the wait. False if it does not wait, or is being served at this moment.
 bool blocked_cancel(struct client *c, enum waiter_end end);
+// See shard_hooks.
+bool blocked_has_hung_up(const struct operation *op);
 // Ends those whose time has come; for shard_hooks.timers.
 void blocked_run_timers(struct worker *w);

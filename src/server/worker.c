@@ -209,7 +209,8 @@ static const struct shard_hooks hooks = {.flush = flush,
                                          .cron = cron,
                                          .timers = run_timers,
                                          .saved = resume_writers,
-                                         .is_light = dispatch_is_light};
+                                         .is_light = dispatch_is_light,
+                                         .has_hung_up = blocked_has_hung_up};
 
 // The ring is opened by its own thread: io_uring wants a single issuer.
 static int open_ring(struct worker *w, uint32_t id)

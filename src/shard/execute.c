@@ -163,6 +163,7 @@ void shard_execute(struct shard *s, struct ctx *ctx, struct piece *first, bool w
     if (first->next) fetch_first(&fetches, first); // a single one gains nothing
     for (struct piece *p = first; p; p = p->next) {
         size_t before = with_lengths ? reply_bytes(ctx->reply) : 0;
+        if (UNLIKELY(s->sleeper_count > 0) && !piece_is_light(p)) shard_wake_sleepers(s);
         execute_piece(s, ctx, p);
         if (with_lengths) p->reply_bytes = reply_bytes(ctx->reply) - before;
         if (UNLIKELY(p->tx || ctx->space->effects) && !(p->ctx_flags & CTX_UNIT_GOES_ON))

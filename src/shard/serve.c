@@ -113,6 +113,15 @@ static void unlink_at_hand(const struct ctx *ctx, struct waiter *w)
         if (ctx->spaces[i]) waiter_unlink_all(w, ctx->spaces[i]->shard);
 }
 
+// Whoever pushes when it has hung up must not find it waiting: what it took would be lost. Its home
+// may have to read that still. A single thread reads in the order in which things came.
+static bool has_hung_up(const struct shard *s, const struct waiter *w)
+{
+    bool may_take = w->owner && (w->cmd->flags & CMD_WRITE); // it has none while it begins to wait
+    return may_take && s->group->count > 1 && s->hooks->has_hung_up &&
+           s->hooks->has_hung_up(w->owner);
+}
+
 // Runs the command's `serve` for a waiter that is claimed. True if that was its end.
 static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, struct slice key)
 {
@@ -128,7 +137,7 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
     c.reply = &w->reply;
     c.waiter = NULL;
     snapshot_touch_keys(&c);
-    if (!engine_serve(&c, key)) {
+    if (has_hung_up(s, w) || !engine_serve(&c, key)) {
         if (waiter_unclaim(w)) return false;
         waiter_end(w); // home has given it up meanwhile
     }
@@ -186,7 +195,7 @@ static void retry(struct shard *s, struct ctx *ctx, struct waiter *w)
     op->meet = run_retry;
     op->done = retry_done;
     op->owner = s;
-    op->session = w->session;
+    op->session = NULL; // that of who waits may be gone before the shards have met
     op->db = w->db;
     op->now_ms = ctx->now_ms;
     op->waiter = w;

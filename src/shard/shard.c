@@ -19,6 +19,7 @@
 #define SPIN_MAX_US    40
 #define SPIN_START_US  8
 #define TRAVELLING_MAX 64 // requests that meet at once: others wait meanwhile
+#define LIGHT_MAX      64 // mails, and items, that one who stands in sees to: its own work waits
 
 // --- life ----------------------------------------------------------------------------------------
 
@@ -437,14 +438,15 @@ static bool is_light_mail(const struct shard *s, const struct mail *mail)
 }
 
 // Delivers what is light, up to the first that is not: nothing overtakes what the same sender has
-// sent before. The rest is left for the shard's own thread.
+// sent before. The rest is left for the shard's own thread, also if it is much.
 static void deliver_light_mail(struct shard *s)
 {
     atomic_store_explicit(&s->is_delivering, true, memory_order_relaxed);
     take_mail(s, inbox_take_mail(&s->inbox));
     take_mail(s, s->local_mail);
     s->local_mail = s->local_mail_tail = NULL;
-    while (s->taken_mail && is_light_mail(s, s->taken_mail)) deliver_first(s);
+    for (int i = 0; i < LIGHT_MAX && s->taken_mail && is_light_mail(s, s->taken_mail); i++)
+        deliver_first(s);
     atomic_store_explicit(&s->is_delivering, s->taken_mail != NULL, memory_order_release);
 }
 
@@ -464,7 +466,8 @@ static bool is_light_item(const struct inbox_item *item)
 static void run_light_items(struct shard *s)
 {
     shard_take_inbox(s);
-    while (s->backlog.first && !s->is_parked && is_light_item(s->backlog.first)) {
+    for (int i = 0; i < LIGHT_MAX && s->backlog.first && !s->is_parked; i++) {
+        if (!is_light_item(s->backlog.first)) return;
         struct inbox_item *item = inbox_queue_pop(&s->backlog);
         item->run(s, item);
     }
@@ -529,6 +532,15 @@ struct shard *shard_take_place(struct shard *s, uint32_t id, bool writes)
 void shard_give_place_back(struct shard *s, struct shard *other)
 {
     if (!end_stand_in(other, do_turn_of(other))) ring_wake(s->ring, other->ring);
+}
+
+void shard_wake_sleepers(struct shard *s)
+{
+    while (s->sleeper_count) {
+        struct shard *other = s->sleepers[--s->sleeper_count];
+        // Not with this ring's next submission: that may come late.
+        if (inbox_is_claimed(&other->inbox)) ring_wake(NULL, other->ring);
+    }
 }
 
 // What is done for one may put something into the inbox of another; but this thread has its own
@@ -636,9 +648,10 @@ void shard_tick(struct shard *s, int64_t max_wait_us)
     if (s->sleeper_count) see_to_sleepers(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
     if (timeout_us && (s->in_flight > s->blocked || s->is_parked) && s->group->count > 1) {
-        ring_run(s->ring, 0); // what was started goes out before the wait
+        // What was started goes out before the wait, and what has come is answered before it.
+        if (ring_run(s->ring, 0) > 0) timeout_us = 0;
         shard_enter_travelling(s);
-        if (has_work(s) || spin_for_work(s)) timeout_us = 0;
+        if (timeout_us && (has_work(s) || spin_for_work(s))) timeout_us = 0;
     }
     bool is_busy = wait_and_receive(s, timeout_us);
     deliver_mail(s);

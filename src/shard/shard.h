@@ -32,6 +32,9 @@ struct shard_hooks {
     void (*saved)(struct shard *shard);
     // Is telling this operation's owner that it is done a short matter, whichever thread does it?
     bool (*is_light)(const struct operation *op);
+    // Has the peer of a connection that waits hung up, whether that was read or not? On any thread,
+    // while the waiter is claimed. NULL: nobody does.
+    bool (*has_hung_up)(const struct operation *op);
 };
 
 struct shard_group {
@@ -163,6 +166,8 @@ void shard_take_inbox(struct shard *s);
 
 // `from`: the calling thread's shard, or NULL.
 void shard_rouse(struct shard *from, struct shard *other);
+// Wakes all that this thread has yet to see to: it does something now that may take long.
+void shard_wake_sleepers(struct shard *s);
 
 // The place of another shard, if it sleeps and nothing keeps it from running commands now: they run
 // there as at home, and are done when its place is given back. NULL: it is awake, has a snapshot to

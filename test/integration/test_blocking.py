@@ -8,7 +8,7 @@ import time
 
 import cases_blocking
 from differential import split_words
-from harness import PATIENCE, STANDIN, Conn, Failure, encode, info, ready, show
+from harness import OK, PATIENCE, STANDIN, Conn, Failure, encode, info, ready, show
 from runner import test
 
 BACKENDS = dict(threads=(1, 2, 4), io=("uring", "poll"))
@@ -318,6 +318,30 @@ def unblocked_push(t, threads, io):
     race(t, t.gyre(threads=threads, io=io), 250, Unblocked(t.rng))
 
 
+@test(
+    "thousands who wait on one shard are served at once by another",
+    alone=True,
+    threads=(2,),
+    io=("uring", "poll"),
+)
+def crowd(t, threads, io):
+    """More than there are entries in a ring's queue: the other's thread may do it all for one that sleeps."""
+    server = t.gyre(threads=threads, io=io)
+    control, waiting = t.connect(server), 2100
+    conns = [t.connect(server) for _ in range(waiting)]
+    for conn in conns:
+        t.equal(conn.cmd("CLIENT", "SETNAME", "crowd"), OK)
+    for i in range(3):  # the first time they are spread over the shards, then they have gone where the key was
+        for conn in conns:
+            conn.write("XREAD", "BLOCK", 0, "STREAMS", f"crowd:{i}", "$")
+        wait_blocked(t, control, waiting)
+        control.cmd("XADD", f"crowd:{i}", f"{i + 1}-1", "k", "v")
+        want = conns[0].read()
+        t.equal(want.value[0].value[1].value[0].value[0].value, b"%d-1" % (i + 1))
+        for conn in conns[1:]:
+            t.equal(conn.read(), want)
+
+
 @test("every element is taken once, whoever waits where", alone=True, **BACKENDS)
 def exactly_once(t, threads, io):
     server = t.gyre(threads=threads, io=io)
@@ -374,6 +398,43 @@ def exactly_once(t, threads, io):
     wanted = sorted(b"%d:%d" % (n, i) for n in range(4) for i in range(each))
     t.equal(len(taken), len(wanted))
     t.check(sorted(taken) == wanted, "each element once")
+
+
+# What waits, what makes it ready, what is there then.
+TAKERS = (
+    (("BLPOP", "{k}", 0), ("RPUSH", "{k}", "m"), ("LLEN", "{k}")),
+    (("BRPOP", "{other}", "{k}", 0), ("RPUSH", "{k}", "m"), ("LLEN", "{k}")),
+    (("BLMOVE", "{k}", "{other}", "LEFT", "LEFT", 0), ("RPUSH", "{k}", "m"), ("LLEN", "{k}")),
+    (("BLMPOP", 0, 2, "{k}", "{other}", "LEFT"), ("RPUSH", "{k}", "m"), ("LLEN", "{k}")),
+    (("BZPOPMIN", "{other}", "{k}", 0), ("ZADD", "{k}", 1, "m"), ("ZCARD", "{k}")),
+    (("BZMPOP", 0, 1, "{k}", "MIN"), ("ZADD", "{k}", 1, "m"), ("ZCARD", "{k}")),
+)
+
+
+def filled(words, names):
+    return [w.format(**names) if isinstance(w, str) else w for w in words]
+
+
+@test("who has hung up takes nothing from those who come later", **BACKENDS)
+def hung_up(t, threads, io):
+    """channels_redis gives up a receive by closing its connection, and nobody waits for that to be seen."""
+    server = t.gyre(threads=threads, io=io)
+    control, pusher = t.connect(server), t.connect(server)
+    for i in range(36):
+        names = dict(k=f"hung:{i}", other=f"other:{i}")
+        take, push, count = (filled(words, names) for words in TAKERS[i % len(TAKERS)])
+        conn = server.connect()
+        conn.write(*take)
+        wait_blocked(t, control, 1)
+        conn.close()
+        if i % 3 == 0:
+            pusher.cmd(*push)
+        elif i % 3 == 1:
+            pusher.pipeline([("MULTI",), push, ("EXEC",)])
+        else:
+            pusher.cmd("EVAL", "return redis.call(unpack(ARGV))", 0, *push)
+        wait_blocked(t, control, 0)
+        t.equal(control.cmd(*count).value, 1, f"after {take}")
 
 
 @test("big arguments that must wait behind others arrive whole", threads=(4,), io=("uring", "poll"))

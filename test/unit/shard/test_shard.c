@@ -109,6 +109,26 @@ Test(shard, who_stands_in_is_asked_to_run_no_meeting_but_one_that_it_waits_in)
     world_free(w);
 }
 
+// Others have seen that it is claimed, and leave it to that one.
+Test(shard, who_is_to_be_seen_to_is_woken_before_something_that_may_take_long)
+{
+    struct world *w = world_new(2);
+    struct inbox *asleep = &w->shards[1]->inbox;
+    for (int is_heavy = 0; is_heavy < 2; is_heavy++) {
+        cr_assert(world_sleep(w, 1));
+        struct job *j = job_new(w, 0);
+        job_add(j, "SET @1a v");
+        job_add(j, is_heavy ? "RESTORE @0a 0 nonsense" : "SET @0a v");
+        job_enter(j, true);
+        cr_assert(inbox_is_claimed(asleep) && w->shards[0]->sleeper_count == !is_heavy);
+        world_turn(w, 1);
+        world_settle(w);
+        cr_assert(j->is_done);
+        job_free(j);
+    }
+    world_free(w);
+}
+
 Test(shard, operations_that_stop_all_shards_and_enter_in_one_turn_meet_once)
 {
     enum { JOBS = 5 };
