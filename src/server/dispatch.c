@@ -373,6 +373,7 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
     struct ctx ctx = client_ctx(c, &c->worker->shard, &shape);
     ctx.flags |= ctx_flags;
     struct operation *op = fanout_exec(&c->worker->shard, &ctx, t, route);
+    op->changes_session = op->follows_session;
     bool resubscribes = false;
     for (uint32_t i = 0; i < t->count; i++) {
         const struct command *cmd = t->calls[i].piece.cmd;

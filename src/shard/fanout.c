@@ -371,14 +371,22 @@ struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, st
 
 // --- transactions --------------------------------------------------------------------------------
 
-// Does it change what the commands behind it are to the server: their database, who subscribes,
-// whether what they read is tracked?
+// Does it change what the commands behind it are to the server: their database, the version of
+// their replies, who subscribes, whether what they read is tracked?
 static bool changes_session(const struct call *call)
 {
+    static const char *const names[] = {"select", "hello", "client|caching"};
     const struct command *c = call->piece.cmd;
-    return c->span == SPAN_SESSION ||
-           (call->route == ROUTE_QUIET && (slice_is(slice_of(c->full_name), "select") ||
-                                           slice_is(slice_of(c->full_name), "client|caching")));
+    for (size_t i = 0; call->route == ROUTE_QUIET && i < ARRAY_LEN(names); i++)
+        if (slice_is(slice_of(c->full_name), names[i])) return true;
+    return c->span == SPAN_SESSION;
+}
+
+static bool follows_session(const struct transaction *t)
+{
+    for (uint32_t i = 0; t->is_quiet && i < t->count; i++)
+        if (changes_session(&t->calls[i])) return true;
+    return false;
 }
 
 static void exec_shards(const struct engine *e, const struct transaction *t, struct shard_set *set)
@@ -391,9 +399,9 @@ static void exec_shards(const struct engine *e, const struct transaction *t, str
 static bool must_meet(const struct engine *e, const struct transaction *t)
 {
     bool writes = false;
-    if (t->watch) return true;
+    if (t->watch || follows_session(t)) return true;
     for (uint32_t i = 0; i < t->count; i++) {
-        if (t->calls[i].route == ROUTE_MEETING || changes_session(&t->calls[i])) return true;
+        if (t->calls[i].route == ROUTE_MEETING) return true;
         writes |= t->calls[i].piece.cmd->flags & CMD_WRITE;
     }
     // Relaxed: whoever waited before EXEC was sent is counted; others wait at the same time.
@@ -451,7 +459,8 @@ struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct 
                               enum exec_route route)
 {
     struct shard_set set;
-    bool is_meeting = route == EXEC_MEETING;
+    // Each command with what the one before has made of the session: one after the other.
+    bool is_meeting = route == EXEC_MEETING || follows_session(t);
     struct operation *op = init_operation(t->op ? t->op : operation_new(&s->pool), s, op_ctx,
                                           is_meeting ? OPERATION_MEETING : OPERATION_BATCH);
     op->is_exec = true;
@@ -461,10 +470,9 @@ struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct 
     // Relaxed: the connection holds one.
     if (t->watch) atomic_fetch_add_explicit(&t->watch->refs, 1, memory_order_relaxed);
     exec_shards(s->engine, t, &set);
-    for (uint32_t i = 0; i < t->count && t->is_quiet; i++) {
-        op->follows_session |= changes_session(&t->calls[i]);
-        if (!is_meeting) route_to_home(s, &t->calls[i]);
-    }
+    op->follows_session = follows_session(t);
+    for (uint32_t i = 0; i < t->count && t->is_quiet && !is_meeting; i++)
+        route_to_home(s, &t->calls[i]);
     if (t->is_quiet) {
         set.has[s->id] = true;
         op->runner = s->id;

@@ -11,11 +11,12 @@
 
 static bool is_refusable(const struct operation *op)
 {
-    if (op->meet || op->watch || op->changes_session || op->follows_script) return false;
+    if (op->meet || op->watch || op->follows_script) return false;
     for (uint32_t i = 0; i < op->request_count; i++) {
         const struct request *r = &op->requests[i];
         if (r->piece_count == 0) continue; // answered at home
-        if (!r->whole.cmd || r->whole.say || (r->whole.cmd->flags & CMD_ALLOW_BUSY)) return false;
+        const struct command *c = r->whole.cmd;
+        if (!c || r->whole.say || c->conclude || (c->flags & CMD_ALLOW_BUSY)) return false;
     }
     return true;
 }

@@ -750,3 +750,37 @@ def moving_client(t, threads, io):
         else:
             t.equal(control.cmd("CLIENT", "KILL", "ID", own), R(":", 1))
         mover.close()
+
+
+@test("HELLO in a transaction holds for what is behind it, in the transaction and after it", **BOTH)
+def hello_in_multi(t, threads, io):
+    outcomes = []
+    for server in (t.redis(), t.gyre(threads=threads, io=io)):
+        conn = t.connect(server)
+        for i in range(4):
+            conn.cmd("HSET", f"h{i}", "field", "value")
+        reads = [("HGETALL", f"h{i}") for i in range(4)]
+        there = [("MULTI",), ("GET", "none"), ("HELLO", "3"), *reads, ("GET", "none"), ("EXEC",), *reads]
+        back = [("MULTI",), *reads, ("HELLO", "2"), *reads, ("EXEC",), *reads]
+        replies = conn.pipeline(there + back)
+        replies[8].value[1] = replies[23].value[4] = None  # HELLO's own: versions, numbers
+        outcomes.append(replies)
+    t.equal(outcomes[1], outcomes[0])
+
+
+@test("SELECT in a transaction holds though its shard stands still when it comes", **BOTH)
+def select_in_multi(t, threads, io):
+    """Then it is no plain list of commands, which have one database, but goes to its shard's inbox."""
+    server = t.gyre(threads=threads, io=io)
+    others, conn = [t.connect(server) for _ in range(4)], t.connect(server)
+    renames = b"".join(encode("RENAME", f"none{i}", f"there{i}") for i in range(40))
+    for i in range(100):
+        for other in others:
+            other.send(renames)
+        words = [("MULTI",), ("SELECT", 1), ("INCR", "n"), ("SELECT", 0), ("EXEC",), ("EXISTS", "n")]
+        replies = conn.pipeline(words)
+        t.equal(replies[4].value[1].value, i + 1)
+        t.equal(replies[5].value, 0)
+        for other in others:
+            for _ in range(40):
+                other.read()
