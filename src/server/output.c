@@ -216,6 +216,10 @@ static void on_sent(struct ring_send *send, int result)
 {
     struct client *c = CONTAINER_OF(send, struct client, send);
     note_sent(c, result);
+    if (UNLIKELY(c->recv.is_held)) {
+        output_mark_dirty(c); // what its commands wrote has not reached the log
+        return;
+    }
     if (c->is_dead) {
         client_settle(c);
         return;

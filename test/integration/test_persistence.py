@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import OK, R, Server, encode, info
+from harness import OK, R, ReadTimeout, Server, encode, info, show
 from runner import test
 from test_redis_files import expect_state, fill, state
 
@@ -523,3 +523,26 @@ def loaded_copy(t, home):
     os.link(home.path("dump.rdb"), os.path.join(root, "dump.rdb"))
     server = t.own(Server.gyre(threads=2, dir=root))
     return t.connect(server)
+
+
+@test("no reply to a write leaves before a slow script behind it lets the log be written", io=("uring", "poll"))
+def told_before_a_script(t, io):
+    """The replies before it are still on their way when it becomes slow, and those that end then are sent on."""
+    endless = "while true do redis.call('GET', KEYS[1]) end"
+    home = Home(t, appendonly="yes", appendfsync="always", busy_reply_threshold=30, io=io)
+    control = home.run()
+    control.cmd("SET", "big", b"x" * (8 << 20))
+    conn = t.connect(home.server, rcvbuf=4096)
+    conn.write("GET", "big")
+    t.wait_for(lambda: b" cmd=get" in control.cmd("CLIENT", "LIST").value, "it is being sent")
+    conn.send(encode("SET", "told", "v") + encode("EVAL", endless, 1, "told"))
+    t.wait_for(lambda: show(control.cmd("PING")).startswith("-BUSY"), "the script is slow")
+    t.equal(len(conn.read().value), 8 << 20)
+    try:
+        told = conn.read(timeout=0.2)
+    except ReadTimeout:
+        told = None
+    home.server.kill()
+    home.server.ended = True
+    control = home.run()
+    t.check(not told or control.cmd("EXISTS", "told").value, "it was told, and is gone")
