@@ -257,7 +257,7 @@ static void refresh_thresholds(struct shard_stats *stats, const struct settings 
                             ? (double)settings->latency_monitor_threshold * 1000
                             : 1e15;
     stats->attention_ticks = (uint64_t)(MIN(slow_us, latency_us) * per_us);
-    stats->settings = settings;
+    stats->settings_version = settings->version;
 }
 
 static void note_attention(struct ctx *ctx, uint64_t ticks)
@@ -276,7 +276,8 @@ static void note_attention(struct ctx *ctx, uint64_t ticks)
 void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks)
 {
     struct shard_stats *stats = ctx->engine->stats[shard];
-    if (UNLIKELY(stats->settings != ctx->settings)) refresh_thresholds(stats, ctx->settings);
+    if (UNLIKELY(stats->settings_version != ctx->settings->version))
+        refresh_thresholds(stats, ctx->settings);
     if (UNLIKELY(ticks >= stats->attention_ticks)) note_attention(ctx, ticks);
 }
 

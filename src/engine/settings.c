@@ -124,6 +124,7 @@ static void set_default_durability(struct settings *s)
 struct settings *settings_default(void)
 {
     struct settings *s = mem_calloc(sizeof *s);
+    s->version = 1;
     set_default_strings(s);
     set_default_server(s);
     set_default_data(s);
@@ -135,6 +136,7 @@ struct settings *settings_copy(const struct settings *s)
 {
     struct settings *copy = mem_alloc(sizeof *copy);
     *copy = *s;
+    copy->version++;
     for (size_t i = 0; i < ARRAY_LEN(string_fields); i++)
         *string_at(copy, i) = mem_strdup(*string_at(copy, i));
     for (uint32_t i = 0; i < s->bind_count; i++) copy->bind[i] = mem_strdup(s->bind[i]);

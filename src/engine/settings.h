@@ -71,6 +71,7 @@ struct save_point {
 };
 
 struct settings {
+    uint64_t version; // a copy's is one more: no two that follow each other have the same
     // --- network ---
     char *bind[SETTINGS_BIND_MAX]; // as written: "-::1" may fail, "*" all of IPv4, "-::*" of IPv6
     uint32_t bind_count;           // 0: listen on no TCP address

@@ -30,8 +30,8 @@ struct shard_stats {
     struct error_stat errors[STATS_ERROR_CODES];
     stat_u64 forwarded, meetings, stand_ins; // filled by the shard layer
     uint64_t
-        attention_ticks;  // a command that takes longer is looked at (slow log, latency monitor)
-    const void *settings; // for which attention_ticks was computed
+        attention_ticks; // a command that takes longer is looked at (slow log, latency monitor)
+    uint64_t settings_version; // for which attention_ticks was computed
 };
 
 struct shard_stats *stats_new(uint32_t command_count);

@@ -309,9 +309,18 @@ Test(engine, what_takes_long_is_noted_once_and_where_it_is_wanted)
     cr_assert_eq(slowlog_len(b.engine->slowlog), 1);
     engine_note_slow(&b.ctx, 0, (uint64_t)(5000 * clock_ticks_per_us()));
     cr_assert_eq(slowlog_len(b.engine->slowlog), 2);
+    // They are gone, and later ones have their address.
+    struct settings *later = settings_copy(slow), before = *slow;
+    later->slowlog_log_slower_than = -1;
+    *slow = *later;
+    *later = before;
+    b.ctx.flags = 0;
+    run(&b, "dawdle", NULL, NULL);
+    cr_assert_eq(slowlog_len(b.engine->slowlog), 2);
     b.ctx.settings = b.settings;
     bench_free(&b);
     settings_free(slow);
+    settings_free(later);
 }
 
 Test(engine, who_runs_commands_holds_the_newest_settings)
