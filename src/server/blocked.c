@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "server/client.h"
+#include "server/server.h"
 #include "shard/serve.h"
 
 #define NOT_IN_HEAP UINT32_MAX
@@ -91,6 +92,8 @@ void blocked_begin(struct client *c)
         blocked_cancel(c, WAITER_TIMED_OUT);
     else if (c->has_eof)
         client_kill(c);
+    else
+        client_receive(c);
 }
 
 void blocked_end(struct client *c)
@@ -116,6 +119,8 @@ bool blocked_has_hung_up(const struct operation *op)
 {
     // A connection stays, with its descriptor, as long as it has operations.
     const struct client *c = op->owner;
+    // A single thread reads in the order in which things came.
+    if (c->worker->server->worker_count == 1) return false;
     struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
     return poll(&p, 1, 0) > 0;
 }

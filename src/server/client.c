@@ -77,6 +77,7 @@ static void worker_unlink(struct client *c)
     stat_set(&w->shard.connections, w->client_count);
 }
 
+// Unless it does so already, or has ended.
 static void start_receiving(struct client *c)
 {
     if (c->is_receiving || c->is_dead || c->has_eof) return;
@@ -297,12 +298,19 @@ static size_t waiting_bytes(const struct client *c)
 }
 
 // Has the connection enough waiting while it may not go on? What waits may be the half of one long
-// request: then there is nothing to go on with, and the rest of it must come.
+// request: then there is nothing to go on with, and the rest of it must come. Who is blocked is
+// read on, as by Redis, so that its end is seen.
 static bool has_enough(const struct client *c)
 {
+    if (c->session.is_blocked) return false;
     bool is_held_up =
         c->is_stalled || c->is_paused || c->session.awaits_stop || !dispatch_has_room(c);
     return is_held_up && waiting_bytes(c) > CLIENT_QUERY_MAX;
+}
+
+void client_receive(struct client *c)
+{
+    if (!has_enough(c)) start_receiving(c);
 }
 
 // Reading stops while the connection may not go on and has enough waiting.
@@ -329,7 +337,7 @@ void client_resume(struct client *c)
     if (!c->is_paused && !c->is_dead) consume_query(c);
     if (c->is_dead) return;
     check_back_pressure(c);
-    if (!has_enough(c)) start_receiving(c);
+    client_receive(c);
     finish_input(c);
 }
 
@@ -369,7 +377,7 @@ static void on_received(struct ring_recv *recv, int result, struct ring_buf *buf
             move_or_stay(c);
             return;
         } else if (result == -ECANCELED && !c->is_dead) {
-            if (!has_enough(c)) start_receiving(c);
+            client_receive(c);
         } else {
             if (!c->is_dead) client_log(c, strerror(-result));
             client_kill(c);

@@ -103,6 +103,8 @@ void client_kill(struct client *c);
 void client_discard(struct client *c);
 // Something that kept its input waiting may have gone.
 void client_resume(struct client *c);
+// Reads on unless enough is waiting.
+void client_receive(struct client *c);
 // Frees it if it is dead and nothing is under way; moves it if it wants to move and is quiet.
 void client_settle(struct client *c);
 

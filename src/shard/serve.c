@@ -114,12 +114,11 @@ static void unlink_at_hand(const struct ctx *ctx, struct waiter *w)
 }
 
 // Whoever pushes when it has hung up must not find it waiting: what it took would be lost. Its home
-// may have to read that still. A single thread reads in the order in which things came.
+// may have to read that still.
 static bool has_hung_up(const struct shard *s, const struct waiter *w)
 {
     bool may_take = w->owner && (w->cmd->flags & CMD_WRITE); // it has none while it begins to wait
-    return may_take && s->group->count > 1 && s->hooks->has_hung_up &&
-           s->hooks->has_hung_up(w->owner);
+    return may_take && s->hooks->has_hung_up && s->hooks->has_hung_up(w->owner);
 }
 
 // Runs the command's `serve` for a waiter that is claimed. True if that was its end.

@@ -8,7 +8,7 @@ import time
 
 import cases_blocking
 from differential import split_words
-from harness import OK, PATIENCE, STANDIN, Conn, Failure, encode, info, ready, show
+from harness import OK, PATIENCE, PONG, R, STANDIN, Conn, Failure, encode, info, ready, show
 from runner import test
 
 BACKENDS = dict(threads=(1, 2, 4), io=("uring", "poll"))
@@ -435,6 +435,25 @@ def hung_up(t, threads, io):
             pusher.cmd("EVAL", "return redis.call(unpack(ARGV))", 0, *push)
         wait_blocked(t, control, 0)
         t.equal(control.cmd(*count).value, 1, f"after {take}")
+
+
+@test("who has hung up does not wait for ever, though much has come behind its command", **BACKENDS)
+def hung_up_unread(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, conn = t.connect(server), server.connect()
+    conn.write("BLPOP", "much", 0)
+    wait_blocked(t, control, 1)
+    conn.sock.settimeout(20)
+    conn.send(encode("PING") * 20000)  # more than is read ahead
+    conn.close()
+    t.wait_for(lambda: blocked(control) == 0, "nobody waits")
+    conn = t.connect(server)
+    conn.write("BLPOP", "much", 0)
+    wait_blocked(t, control, 1)
+    conn.send(encode("PING") * 20000)  # and who stays gets all of it
+    control.cmd("RPUSH", "much", "m")
+    t.equal(conn.read().value, [R("$", b"much"), R("$", b"m")])
+    t.check(all(conn.read() == PONG for _ in range(20000)), "all are answered")
 
 
 @test("big arguments that must wait behind others arrive whole", threads=(4,), io=("uring", "poll"))
