@@ -29,6 +29,17 @@ as_root() {
     fi
 }
 
+# again COMMAND [arguments]: up to three times, for a download may fail.
+again() {
+    local pause
+    for pause in 10 30; do
+        "$@" && return
+        say "$1 failed; again in $pause s"
+        sleep "$pause"
+    done
+    "$@"
+}
+
 # Those of the packages that are not installed, one a line.
 missing_packages() {
     local package
@@ -40,20 +51,27 @@ missing_packages() {
     done
 }
 
+# apt_get COMMAND [arguments]: whatever it asks is answered with the default.
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 "$@"
+}
+
+fetch_and_install() {
+    apt_get update -qq >&2 || say "apt-get update failed; trying with the lists that are there"
+    apt_get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
+}
+
 # Installs packages so that no service of theirs starts, then or at the next boot: Debian's redis-server
 # would take port 6379.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d has_policy=yes status=0
     say "Installing: $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 ||
-        say "apt-get update failed; trying with the lists that are there"
     if [ ! -e $policy ]; then
         has_policy=no
         printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
         as_root chmod 755 $policy
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
-        </dev/null >/dev/null || status=$?
+    again fetch_and_install "$@" || status=$?
     [ $has_policy = yes ] || as_root rm -f $policy
     case " $* " in
     *' redis-server '*) # another policy may have let it start

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/ioutil"
+	"math/rand"
 	"net"
 	"os"
 	"os/exec"
@@ -36,13 +37,18 @@ func isRedis(program string) bool {
 	return strings.Contains(filepath.Base(program), "redis-server")
 }
 
+// freePort returns one that no outgoing connection takes in between: below the ephemeral range.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	dice := rand.New(rand.NewSource(time.Now().UnixNano()))
+	for tries := 0; ; tries++ {
+		port := 11000 + dice.Intn(20000)
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, listener.Close()
+		} else if tries == 100 {
+			return 0, err
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // startServer does not wait until it answers; ready does.

@@ -550,7 +550,9 @@ func (v *verifier) finish() {
 	<-v.done
 	v.lab.note("%d histories of %d units checked, %d not decided in %v", v.checked, v.units, v.undecided,
 		checkLimit)
-	if v.undecided*50 > v.checked+49 && !v.lab.isBroken() {
+	// A short run may have two: while the first is tried, little else is run.
+	areFew := v.undecided <= 2 && v.undecided*2 <= v.checked
+	if v.undecided*50 > v.checked+49 && !areFew && !v.lab.isBroken() {
 		v.lab.violation("%d of %d histories could not be decided", v.undecided, v.checked)
 	}
 }

@@ -145,15 +145,18 @@ def functions(t, threads, io):
 
 def dirty_steps(p, is_function):
     p("c", "FUNCTION", "LOAD", LIBRARY)
-    spin_ms = int(200 * (1 + PATIENCE))  # enough for what is asked meanwhile
+    spin_ms = int(300 + 100 * PATIENCE)  # enough for what is asked meanwhile
     code = SPIN.replace("local t", "redis.call('SET', KEYS[1], 'half') local t", 1) + " return redis.call('GET', KEYS[1])"
     if is_function:
         p("c", "FUNCTION", "LOAD", "REPLACE", f"#!lua name=busy\nredis.register_function('f', function(KEYS, ARGV) {code} end)")
         p.start("e", "FCALL", "f", 1, "a", spin_ms)
     else:
         p.start("e", "EVAL", code, 1, "a", spin_ms)
-    for command in "SHUTDOWN|SCRIPT KILL|FUNCTION KILL|GET a|PING".split("|"):
-        p("c", *command.split())
+    # All at once: a SHUTDOWN that comes when the script has ended is obeyed.
+    commands = [command.split() for command in "SHUTDOWN|SCRIPT KILL|FUNCTION KILL|GET a|PING".split("|")]
+    p.conn("c").send(b"".join(encode(*command) for command in commands))
+    for command in commands:
+        p.read("c", command)
     p.read("e")
     wait_busy(p.t, p.prober, False)
     p("c", "GET", "a"), p("c", "SCRIPT", "KILL")

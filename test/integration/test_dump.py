@@ -417,10 +417,10 @@ def fields_expire(t, threads, big):
     conn = t.connect(t.gyre(threads=threads))
     stay = paired("field %d", 1000 if big else 1)
     conn.cmd("HSET", "k", "f", "v", *stay)
-    conn.cmd("HPEXPIRE", "k", 300, "FIELDS", 1, "f")
+    conn.cmd("HPEXPIRE", "k", 1000, "FIELDS", 1, "f")
     dumped = conn.cmd("DUMP", "k").value
     conn.cmd("HSET", "alone", "f", "v")
-    conn.cmd("HPEXPIRE", "alone", 300, "FIELDS", 1, "f")
+    conn.cmd("HPEXPIRE", "alone", 1000, "FIELDS", 1, "f")
     alone = conn.cmd("DUMP", "alone").value
     conn.cmd("FLUSHALL")
     t.equal(conn.cmd("RESTORE", "k", 0, dumped), OK)

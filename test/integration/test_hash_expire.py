@@ -257,7 +257,7 @@ def moved(t, encoding, threads):
                 conn,
                 f"""
                 HSET h{i} a 1 b 2
-                HPEXPIRE h{i} 300 FIELDS 1 a
+                HPEXPIRE h{i} 1000 FIELDS 1 a
                 COPY h{i} copy{i} --> :1
                 RENAME h{i} renamed{i} --> +OK
                 COPY renamed{i} moved{i} --> :1
@@ -265,7 +265,6 @@ def moved(t, encoding, threads):
                 HLEN renamed{i} --> :2
                 """,
             )
-        time.sleep(0.35 * PATIENCE)
         for i in range(8):
             for key in (f"copy{i}", f"renamed{i}"):
                 wait_for(lambda: conn.cmd("HLEN", key) == integer(1), f"{key} loses a field")
@@ -373,7 +372,7 @@ def changed(t, encoding, threads):
             conn,
             """
             HSET h over 1 longer 2 never 3 shorter 4 incr 5 gone 6
-            HPEXPIRE h 100 FIELDS 5 over longer never incr gone
+            HPEXPIRE h 500 FIELDS 5 over longer never incr gone
             HEXPIRE h 1000 FIELDS 2 shorter longer
             HPERSIST h FIELDS 1 never
             HSET h over 9
@@ -382,7 +381,7 @@ def changed(t, encoding, threads):
             HDEL h gone
             """,
         )
-        time.sleep(0.15)
+        time.sleep(0.55)
         wait_for(lambda: conn.cmd("HLEN", "h") == integer(3), "two fields die")
         says(t, conn, "HMGET h over longer never --> ['9', '2', '3']")
         conn.cmd("EXPIRE", "h", 100)  # the entry moves
@@ -393,32 +392,44 @@ def changed(t, encoding, threads):
 @test("a listpack of fields that expire becomes a table", threads=(1, 4), needs=gyre_only)
 def converted(t, threads):
     with hashes(t, threads) as conn:
+        commands = []
         for i in range(600):
-            conn.cmd("HSET", "h", f"f{i}", "v")
-            conn.cmd("HPEXPIRE", "h", 60_000 if i % 2 else 300, "FIELDS", 1, f"f{i}")
+            commands.append(("HSET", "h", f"f{i}", "v"))
+            commands.append(("HPEXPIRE", "h", 60_000 if i % 2 else 500, "FIELDS", 1, f"f{i}"))
+        conn.pipeline(commands)
         t.equal(conn.cmd("OBJECT", "ENCODING", "h"), bulk("hashtable"))
         wait_for(lambda: conn.cmd("HLEN", "h") == integer(300), "half of them die")
-        t.equal(numbers(conn.cmd("HTTL", "h", "FIELDS", 2, "f1", "f599")), [60, 60])
+        for seconds in numbers(conn.cmd("HTTL", "h", "FIELDS", 2, "f1", "f599")):
+            t.check(50 < seconds <= 60, f"HTTL says {seconds}")
 
 
 @test("a hundred thousand fields die at once and nobody waits", threads=(1, 4), alone=True, needs=gyre_only)
 def many(t, threads):
-    with hashes(t, threads) as conn:
+    def worst_wait(conn, at_ms):
+        """For an EXISTS from just before they die; None: they died too early."""
         count, step = 100_000, 1000
-        at_ms = int(time.time() * 1000) + int(4000 * PATIENCE)
         for i in range(0, count, step):
             names = [f"f{j}" for j in range(i, i + step)]
             conn.cmd("HSET", "h", *(w for n in names for w in (n, "v")))
             conn.cmd("HPEXPIREAT", "h", at_ms, "FIELDS", step, *names)
-        t.equal(time.time() * 1000 < at_ms, True, "set up in time")
-        worst = 0
-        while True:
+        time.sleep(max(0, at_ms / 1000 - time.time() - 0.1))
+        if conn.cmd("HLEN", "h") != integer(count):
+            return None
+        worst, is_there = 0, True
+        while is_there:
             start = time.monotonic()
-            if conn.cmd("EXISTS", "h") == integer(0):
-                break
+            is_there = conn.cmd("EXISTS", "h") != integer(0)
             worst = max(worst, time.monotonic() - start)
             t.equal(time.time() * 1000 < at_ms + 10_000 * PATIENCE, True, "all die")
-        t.equal(worst < 0.1 * PATIENCE, True, f"an EXISTS took {worst * 1000:.0f} ms")
+        return worst
+
+    with hashes(t, threads) as conn:
+        for after_s in (2, 4, 8):  # on a busy machine anything may be late, but not always
+            worst = worst_wait(conn, int((time.time() + after_s * PATIENCE) * 1000))
+            if worst is not None and worst < 0.1 * PATIENCE:
+                return
+        t.check(worst is not None, "not set up in time")
+        t.check(False, f"an EXISTS took {worst * 1000:.0f} ms")
 
 
 # ---- HGETDEL, HGETEX, HSETEX

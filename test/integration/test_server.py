@@ -685,6 +685,19 @@ def load(conn, how, count, base):
     return time.monotonic() - began
 
 
+def watch_expiry(t, conn, last):
+    """Until one key is left: the longest wait for a GET, and how long after `last`; None: not in time."""
+    longest = 0.0
+    while time.time() < last + 20 * PATIENCE:
+        before = time.monotonic()
+        t.equal(conn.cmd("GET", "stays"), bulk("v"))
+        longest = max(longest, time.monotonic() - before)
+        if conn.cmd("DBSIZE").value == 1:
+            return longest, time.time() - last
+        time.sleep(0.005)
+    return longest, None
+
+
 @test(
     "a million keys that expire in the same second are gone two seconds later",
     alone=True,
@@ -701,32 +714,29 @@ def mass_expiry(t, how):
     estimate = (
         load(conn, how, min(count, 20000), int(time.time() * 1000) + 10000000) * count / 20000
     )
-    for attempt in range(3):  # the common second must come after the loading, but not long after it
-        # An attempt that was too slow leaves nothing behind, in the counts either.
+    longest, times = None, 1.5
+    for _ in range(3):  # on a busy machine anything may be late, but not always
+        # The last attempt leaves nothing behind, in the counts either. The common second must come after
+        # the loading, but not long after it.
         t.equal(conn.cmd("FLUSHALL"), OK)
         t.equal(conn.cmd("SET", "stays", "v"), OK)
         t.equal(conn.cmd("CONFIG", "RESETSTAT"), OK)
-        base = int((time.time() + estimate * (1.5 + attempt * 2) + 1) * 1000)
+        base = int((time.time() + estimate * times + 1) * 1000)
         if how == "pexpireat":
             t.equal(conn.cmd("DEBUG", "POPULATE", count, "key", 16), OK)
         spent = load(conn, how, count, base)
-        if time.time() * 1000 < base:
+        if time.time() * 1000 >= base - 500:
+            times += 2
+            continue
+        t.equal(conn.cmd("DBSIZE"), R(":", count + 1), f"before (loaded in {spent:.1f} s)")
+        time.sleep(max(0, base / 1000 - time.time() - 0.5))
+        longest, gone_at = watch_expiry(t, quick, base / 1000 + 1)
+        if longest < 0.3 * PATIENCE or STANDIN:
             break
-    else:
+    if longest is None:
         raise Failure(
             f"{count} keys took {spent:.1f} s to load, when {estimate:.1f} s were expected"
         )
-    t.equal(conn.cmd("DBSIZE"), R(":", count + 1), f"before (loaded in {spent:.1f} s)")
-    time.sleep(max(0, base / 1000 - time.time() - 0.5))
-    longest, gone_at = 0.0, None
-    while time.time() < base / 1000 + 1 + 20 * PATIENCE:
-        before = time.monotonic()
-        t.equal(quick.cmd("GET", "stays"), bulk("v"))
-        longest = max(longest, time.monotonic() - before)
-        if quick.cmd("DBSIZE").value == 1:
-            gone_at = time.time() - (base / 1000 + 1)
-            break
-        time.sleep(0.005)
     t.check(gone_at is not None, f"{quick.cmd('DBSIZE').value} keys are still there 20 s later")
     # The promise is 2 s and a few ms; a noisy machine gets three times that and more, redis-server no limit at all.
     if not STANDIN:

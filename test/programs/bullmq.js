@@ -22,6 +22,7 @@ const {
   WaitingChildrenError,
 } = require(packageName);
 
+const LIMIT = 8000 * patience;
 const closers = [];
 const errors = [];
 
@@ -75,7 +76,7 @@ async function addAndProcess() {
     Array.from({ length: 60 }, (_, n) => ({ name: 'bulk', data: { n: n + 40 } })),
   );
   const results = await Promise.all(
-    [...single, ...bulk].map((job) => job.waitUntilFinished(events, 8000)),
+    [...single, ...bulk].map((job) => job.waitUntilFinished(events, LIMIT)),
   );
   assert.deepStrictEqual(
     results,
@@ -155,9 +156,9 @@ async function retried() {
   const hopeless = await queue.add('hopeless', {}, { attempts: 3, backoff: 20 });
   const fatal = await queue.add('fatal', {}, { attempts: 3 });
   for (const job of [fixed, exponential, atOnce])
-    assert.strictEqual(await job.waitUntilFinished(events, 8000), 2);
-  await assert.rejects(hopeless.waitUntilFinished(events, 8000), /try 2/);
-  await assert.rejects(fatal.waitUntilFinished(events, 8000), /no use/);
+    assert.strictEqual(await job.waitUntilFinished(events, LIMIT), 2);
+  await assert.rejects(hopeless.waitUntilFinished(events, LIMIT), /try 2/);
+  await assert.rejects(fatal.waitUntilFinished(events, LIMIT), /no use/);
   assert.deepStrictEqual(
     [tries.fixed.length, tries.hopeless.length, tries.fatal.length],
     [3, 3, 1],
@@ -248,8 +249,8 @@ async function flows() {
     await flow.add(tree('first')),
     (await flow.addBulk([tree('second'), tree('third')]))[0],
   ];
-  assert.strictEqual(await first.job.waitUntilFinished(events, 8000), 136);
-  assert.strictEqual(await second.job.waitUntilFinished(events, 8000), 136);
+  assert.strictEqual(await first.job.waitUntilFinished(events, LIMIT), 136);
+  assert.strictEqual(await second.job.waitUntilFinished(events, LIMIT), 136);
   await until('the third tree is done', () => order.includes('third'));
   assert.strictEqual(order.indexOf('first') > order.indexOf('mid'), true);
   const got = await flow.getFlow({ id: first.job.id, queueName: 'flow-top' });
@@ -270,7 +271,7 @@ async function flows() {
       leaf(5),
     ],
   });
-  await assert.rejects(failing.job.waitUntilFinished(events, 8000), /child .* failed|a leaf fails/);
+  await assert.rejects(failing.job.waitUntilFinished(events, LIMIT), /child .* failed|a leaf fails/);
   const ignoring = await flow.add({
     name: 'ignores',
     queueName: 'flow-top',
@@ -284,7 +285,7 @@ async function flows() {
       leaf(5),
     ],
   });
-  assert.strictEqual(await ignoring.job.waitUntilFinished(events, 8000), 5);
+  assert.strictEqual(await ignoring.job.waitUntilFinished(events, LIMIT), 5);
   for (const queue of queues) assert.strictEqual(await queue.getWaitingChildrenCount(), 0);
 }
 
@@ -318,7 +319,7 @@ async function childrenAtRunTime() {
   );
   await worker.waitUntilReady();
   const job = await queue.add('parent', {});
-  assert.strictEqual(await job.waitUntilFinished(events, 8000), 6);
+  assert.strictEqual(await job.waitUntilFinished(events, LIMIT), 6);
 }
 
 async function rateLimited() {
@@ -384,14 +385,14 @@ async function eventsOfAQueue() {
     return 'done';
   });
   const job = await queue.add('job', {});
-  await job.waitUntilFinished(events, 8000);
+  await job.waitUntilFinished(events, LIMIT);
   const names = () => seen.filter(([, id]) => id === job.id).map(([name]) => name);
   await until('all events of one job', () => names().includes('completed'));
   assert.deepStrictEqual(names(), ['added', 'waiting', 'active', 'progress', 'completed']);
   assert.strictEqual(seen.find(([name]) => name === 'completed')[2].returnvalue, 'done');
   assert.strictEqual((await queue.getJobLogs(job.id)).logs[0], 'a line');
   const failing = await queue.add('job', { fails: true });
-  await assert.rejects(failing.waitUntilFinished(events, 8000), /as told/);
+  await assert.rejects(failing.waitUntilFinished(events, LIMIT), /as told/);
   await queue.pause();
   await queue.resume();
   await job.remove();
@@ -448,22 +449,21 @@ async function stalled() {
   const queue = newQueue('stalled');
   const hangs = deferred();
   const began = deferred();
-  const options = { lockDuration: 400, stalledInterval: 200, maxStalledCount: 2 };
   const dying = newWorker(
     'stalled',
     async () => {
       began.resolve();
       await hangs.promise;
     },
-    { ...options, skipStalledCheck: true, skipLockRenewal: true },
+    { lockDuration: 400, skipStalledCheck: true, skipLockRenewal: true },
   );
   const job = await queue.add('job', {});
   await within(5000, 'the first worker took the job', began.promise);
   await dying.close(true);
   const events = await newEvents('stalled');
   const wasStalled = new Promise((resolve) => events.on('stalled', resolve));
-  newWorker('stalled', async () => 'by the second', options);
-  assert.strictEqual(await job.waitUntilFinished(events, 8000), 'by the second');
+  newWorker('stalled', async () => 'by the second', { stalledInterval: 200, maxStalledCount: 2 });
+  assert.strictEqual(await job.waitUntilFinished(events, LIMIT), 'by the second');
   await within(2000, 'the event stalled', wasStalled);
   hangs.resolve();
 }

@@ -185,10 +185,10 @@ def priorities():
 
 def remote_control():
     until("both workers answer", lambda: len(app.control.ping(timeout=1, limit=2)) == 2)
-    inspect = app.control.inspect(timeout=2, limit=2)
+    inspect = app.control.inspect(timeout=LIMIT, limit=2)
     equal(sorted(inspect.active_queues()), ["processes@here", "threads@here"])
     equal(
-        app.control.inspect(timeout=2, limit=1, destination=["threads@here"]).ping(),
+        app.control.inspect(timeout=LIMIT, limit=1, destination=["threads@here"]).ping(),
         {"threads@here": {"ok": "pong"}},
     )
 

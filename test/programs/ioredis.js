@@ -229,8 +229,11 @@ async function blocking() {
     (await within(3000, 'three BZPOPMIN', Promise.all(pops))).map((m) => m[1]),
     ['m1', 'm2', 'm3'],
   );
+  const id = await one.client('ID');
   const read = one.xread('BLOCK', 5000, 'STREAMS', 'b:stream', '$');
-  await sleep(50);
+  await until('XREAD is blocked', async () =>
+    / flags=b .* cmd=xread /.test(await redis.client('LIST', 'ID', id)),
+  );
   await redis.eval('return redis.call("XADD", KEYS[1], "1-1", "f", "v")', 1, 'b:stream');
   // RESP3's map comes as an object or as a list of pairs, by the package's version.
   assert.match(JSON.stringify(await within(3000, 'XREAD BLOCK', read)), /b:stream.*1-1.*"f","v"/);

@@ -196,8 +196,11 @@ async function blocking() {
     { ...(await within(3000, 'BZPOPMAX', zpopped)) },
     { key: 'b:z', value: 'm', score: 1.5 },
   );
+  const id = String(await other.clientId());
   const read = other.xRead({ key: 'b:s', id: '$' }, { BLOCK: 5000 });
-  await sleep(30);
+  await until('XREAD is blocked', async () =>
+    / flags=b .* cmd=xread /.test(await client.sendCommand(['CLIENT', 'LIST', 'ID', id])),
+  );
   await client.xAdd('b:s', '1-1', { f: 'v' });
   assert.match(JSON.stringify(await within(3000, 'XREAD BLOCK', read)), /b:s.*1-1.*"f".*"v"/);
 }
