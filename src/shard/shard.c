@@ -415,6 +415,12 @@ static void flush_log(struct shard *s)
     log_flush(s->log, policies[shard_settings(s)->appendfsync], shard_now_ms(s));
 }
 
+static void send_out(struct shard *s)
+{
+    if (s->log) flush_log(s); // what it makes safe leaves with the rest
+    if (s->hooks->flush) s->hooks->flush(s);
+}
+
 // --- standing in ---------------------------------------------------------------------------------
 
 void shard_rouse(struct shard *from, struct shard *other)
@@ -480,8 +486,7 @@ static bool do_turn_of(struct shard *s)
     deliver_light_mail(s);
     run_light_items(s);
     deliver_light_mail(s);
-    if (s->log) flush_log(s);
-    if (s->hooks->flush) s->hooks->flush(s);
+    send_out(s);
     return !has_work(s) && !s->travelling && !ring_has_started(s->ring) &&
            next_due_ms(s, is_cron_off(s)) >= s->due_ms;
 }
@@ -643,15 +648,17 @@ void shard_turn_inside(struct shard *s)
 
 void shard_tick(struct shard *s, int64_t max_wait_us)
 {
-    if (s->log) flush_log(s); // what it makes safe leaves with this turn
-    if (s->hooks->flush) s->hooks->flush(s);
+    enum { ROUNDS = 2 };
+    send_out(s);
     if (s->sleeper_count) see_to_sleepers(s);
     int64_t timeout_us = wait_limit_us(s, max_wait_us);
     if (timeout_us && (s->in_flight > s->blocked || s->is_parked) && s->group->count > 1) {
-        // What was started goes out before the wait, and what has come is answered before it.
-        if (ring_run(s->ring, 0) > 0) timeout_us = 0;
+        // What was started goes out before the wait, and what comes meanwhile is answered before
+        // it.
+        for (int i = 0; i < ROUNDS && ring_run(s->ring, 0) > 0; i++) send_out(s);
         shard_enter_travelling(s);
-        if (timeout_us && (has_work(s) || spin_for_work(s))) timeout_us = 0;
+        timeout_us = wait_limit_us(s, max_wait_us);
+        if (timeout_us && spin_for_work(s)) timeout_us = 0;
     }
     bool is_busy = wait_and_receive(s, timeout_us);
     deliver_mail(s);
