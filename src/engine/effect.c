@@ -357,7 +357,8 @@ static void put_touched_values(struct ctx *ctx)
 void effect_end_command(struct ctx *ctx, uint64_t dirty)
 {
     struct effects *e = ctx->space->effects;
-    bool has_changed = stat_get(&ctx->space->stats.dirty) != dirty;
+    // What fails may have found a key that had expired, which was said then. It would fail again.
+    bool has_changed = stat_get(&ctx->space->stats.dirty) != dirty && !ctx->reply->error_count;
     if (has_changed && !ctx->has_said_effect && (ctx->cmd->flags & CMD_WRITE)) {
         struct keyspace *only = ctx->space_count == 1 ? ctx->space : only_space(ctx);
         if (only)

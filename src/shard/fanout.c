@@ -300,13 +300,19 @@ static void log_as_one(struct shard *s, struct operation *op, struct request *r,
     add_tx(s, op, tx, most);
 }
 
+// Scripts say of themselves that they might.
+static bool may_write(const struct command *c)
+{
+    return c->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
+}
+
 // So is what a transaction writes.
 static void log_exec_as_one(struct shard *s, struct operation *op)
 {
     uint32_t count = 0;
     bool writes = false;
     for (uint32_t i = 0; i < op->request_count; i++)
-        writes |= op->requests[i].whole.cmd && (op->requests[i].whole.cmd->flags & CMD_WRITE);
+        writes |= op->requests[i].whole.cmd && may_write(op->requests[i].whole.cmd);
     for (uint32_t i = 0; i < op->part_count; i++) count += op->parts[i].last != NULL;
     if (!writes || count < 2) return;
     struct log_tx *tx = logging_split(count);
@@ -402,7 +408,7 @@ static bool must_meet(const struct engine *e, const struct transaction *t)
     if (t->watch || follows_session(t)) return true;
     for (uint32_t i = 0; i < t->count; i++) {
         if (t->calls[i].route == ROUTE_MEETING) return true;
-        writes |= t->calls[i].piece.cmd->flags & CMD_WRITE;
+        writes |= may_write(t->calls[i].piece.cmd);
     }
     // Relaxed: whoever waited before EXEC was sent is counted; others wait at the same time.
     return writes && atomic_load_explicit(&e->spread_waiters, memory_order_relaxed);

@@ -2,11 +2,13 @@
 """Snapshots, the append-only log and what is loaded at the start. Crashes: test_crash; trouble with the disk: test_faults."""
 
 import os
+import re
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from harness import OK, R, ReadTimeout, Server, encode, info, show
+from harness import GYRE_SERVER, OK, R, ReadTimeout, Server, encode, info, show
 from runner import test
 from test_redis_files import expect_state, fill, state
 
@@ -546,3 +548,52 @@ def told_before_a_script(t, io):
     home.server.ended = True
     control = home.run()
     t.check(not told or control.cmd("EXISTS", "told").value, "it was told, and is gone")
+
+
+# What lives for a millisecond, and what fails then.
+FAILS_WHEN_EXPIRED = """
+RPUSH list a; PEXPIRE list 1 => LSET list 0 x
+SET string v PX 1 => RENAME string other
+SET string v PX 1 => RENAMENX string other
+XADD stream 1-1 f v; PEXPIRE stream 1 => XGROUP CREATE stream g $
+XADD stream 1-1 f v; PEXPIRE stream 1 => XSETID stream 5-5
+XADD stream 1-1 f v; XGROUP CREATE stream g 0; PEXPIRE stream 1 => XGROUP SETID stream g 0
+XADD stream 1-1 f v; XGROUP CREATE stream g 0; PEXPIRE stream 1 => XREADGROUP GROUP g c STREAMS stream >
+XADD stream 1-1 f v; XGROUP CREATE stream g 0; PEXPIRE stream 1 => XAUTOCLAIM stream g c 0 0
+XADD stream 1-1 f v; XGROUP CREATE stream g 0; PEXPIRE stream 1 => XGROUP CREATECONSUMER stream g c
+SET {s}wrong v; SADD {s}set m; PEXPIRE {s}set 1 => SUNIONSTORE {s}to {s}set {s}wrong
+RPUSH list a; PEXPIRE list 1 => EVAL redis.call('LSET',KEYS[1],0,'x') 1 list
+RPUSH list a; PEXPIRE list 1 => MULTI; LSET list 0 x; EXEC
+"""
+
+
+@test("what fails at a key that has just expired is not done again at the start", threads=THREADS)
+def fails_when_expired(t, threads):
+    home = Home(t, appendonly="yes")
+    conn = home.run(threads)
+    conn.cmd("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    for line in FAILS_WHEN_EXPIRED.strip().split("\n"):
+        before, fails = ([c.split() for c in part.split(";")] for part in line.split("=>"))
+        conn.pipeline(before)
+        time.sleep(0.01)
+        t.check(b"-" in show(conn.pipeline(fails)[-1]).encode(), f"{line} fails")
+    conn.cmd("SET", "last", "v")
+    want = state(conn)
+    home.server.kill()
+    home.server.ended = True
+    expect_state(t, want, state(home.run(threads)))
+
+
+@test("a transaction that writes by scripts alone is one unit in the logs", threads=(4,))
+def transaction_of_scripts(t, threads):
+    home = Home(t, appendonly="yes")
+    conn = home.run(threads)
+    script = ("EVAL", "return redis.call('SET', KEYS[1], ARGV[1])", 1)
+    for i in range(20):
+        conn.pipeline([("MULTI",), (*script, f"a:{i}", i), (*script, f"b:{i}", i), ("EXEC",)])
+    home.server.kill()
+    home.server.ended = True
+    checker = Path(GYRE_SERVER).with_name("gyre-check")
+    text = subprocess.run([checker, home.root], capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"(\d+) transactions over several shards", text)
+    t.check(found and int(found.group(1)) >= 8, text)
