@@ -285,30 +285,48 @@ void worker_turn_inside(struct worker *w)
     w->space = outer;
 }
 
+static void kill_clients(struct worker *w)
+{
+    while (w->clients) client_kill(w->clients);
+}
+
 static void close_clients(struct worker *w, int64_t wait_us)
 {
     do {
-        while (w->clients) client_kill(w->clients);
+        kill_clients(w);
         logging_give_up(&w->shard);
         shard_tick(&w->shard, wait_us);
     } while (w->adopted_count || w->shard.in_flight);
 }
 
-// Answers what is under way and closes the connections, then goes on turning until every worker has
-// got that far: another one's commands may still need this shard, and a connection may be on its
-// way here.
+enum { TURN_US = 2000 };
+
+// Goes on turning until every worker has got as far as this one, for the `time`-th time: another
+// one's commands may still need this shard, and a connection may be on its way here.
+static void wait_for_others(struct worker *w, uint32_t time)
+{
+    struct server *server = w->server;
+    // Release, acquire: what a worker sent before is there when all have got here.
+    atomic_fetch_add_explicit(&server->drained, 1, memory_order_release);
+    while (atomic_load_explicit(&server->drained, memory_order_acquire) <
+           time * server->worker_count) {
+        kill_clients(w);
+        shard_tick(&w->shard, TURN_US);
+    }
+}
+
+// Answers what is under way and closes the connections. What still waits for a log is given up when
+// nobody is left, at any shard, who could be told that it was done.
 static void drain(struct worker *w)
 {
-    enum { TURN_US = 2000, TURNS_TO_SEND = 50 }; // a client that does not read is not waited for
-    struct server *server = w->server;
+    enum { TURNS_TO_SEND = 50 }; // a client that does not read is not waited for
     shard_tick(&w->shard, 0);
     for (int i = 0; i < TURNS_TO_SEND && (w->dirty || w->shard.in_flight); i++)
         shard_tick(&w->shard, TURN_US);
+    kill_clients(w);
+    wait_for_others(w, 1);
     close_clients(w, TURN_US);
-    // Release, acquire: what a worker sent before it had drained is there when all have.
-    atomic_fetch_add_explicit(&server->drained, 1, memory_order_release);
-    while (atomic_load_explicit(&server->drained, memory_order_acquire) < server->worker_count)
-        shard_tick(&w->shard, TURN_US);
+    wait_for_others(w, 2);
     close_clients(w, 0);
 }
 

@@ -707,6 +707,30 @@ def turned_off_in_trouble(t, threads, kind):
     t.equal(sorted(conn.cmd("KEYS", "*").value), keys)
 
 
+@test("at a stop nobody is told of a write that is not safe yet", needs=gyre_only, threads=(2, 4))
+def stop_tells_nothing(t, threads):
+    """Also those who live on another shard than their key: theirs may have nothing to wait for."""
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes", appendfsync="always")
+    conns = [t.connect(server) for _ in range(40)]
+    for i, conn in enumerate(conns):
+        t.equal(conn.cmd("SET", f"home:{i}", 1), OK)
+    disk.delay_syncs(500_000)
+    for i, conn in enumerate(conns):
+        conn.write("SET", f"key:{i}", 1)
+    time.sleep(0.05)
+    server.send_signal(signal.SIGTERM)
+    for conn in conns:
+        try:
+            t.check(conn.read(0.4) != OK, "told before it was synced")
+        except (Closed, ReadTimeout):
+            pass
+    server.wait_exit()
+    disk.delay_syncs(0)
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal(conn.cmd("EXISTS", *(f"key:{i}" for i in range(40))).value, 40)
+
+
 # ---- a disk that is really full, or read-only
 
 
