@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -375,12 +376,14 @@ static bool snapshot(struct persistence *p, struct dir_error *e)
     return is_good;
 }
 
-// True if all old logs are closed as they should be; false if one of them had been broken.
+// True if all old logs are closed as they should be; false if one of them had been broken, or
+// cannot be written to its end and the server stops.
 static bool wait_for_rotations(struct persistence *p)
 {
-    bool is_whole = true;
     pthread_mutex_lock(&p->mutex);
-    while (p->rotation_count < p->server->worker_count) pthread_cond_wait(&p->changed, &p->mutex);
+    while (p->rotation_count < p->server->worker_count && !p->is_stopping)
+        pthread_cond_wait(&p->changed, &p->mutex);
+    bool is_whole = p->rotation_count == p->server->worker_count;
     for (uint32_t i = 0; i < p->server->worker_count; i++)
         is_whole = is_whole && !p->rotations[i].was_broken;
     pthread_mutex_unlock(&p->mutex);
@@ -734,12 +737,27 @@ bool persistence_save(struct persistence *p, char *error, size_t error_size)
     return is_good;
 }
 
+// False: a rewrite is under way that does not end, since the logs cannot be written.
+static bool wait_until_free(struct persistence *p)
+{
+    enum { TRIES = 3 };
+    for (int failing = 0; p->running != JOB_NONE;) {
+        if (p->running == JOB_REWRITE && atomic_load(&p->failing_logs) && ++failing > TRIES)
+            return false;
+        struct timespec soon;
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_sec++;
+        pthread_cond_timedwait(&p->changed, &p->mutex, &soon);
+    }
+    return true;
+}
+
 bool persistence_snapshot(struct persistence *p)
 {
     pthread_mutex_lock(&p->mutex);
-    while (p->running != JOB_NONE) pthread_cond_wait(&p->changed, &p->mutex);
-    bool is_good = !p->is_ready; // too early or too late for one: the end will see to it
-    if (p->is_ready) {
+    bool is_free = wait_until_free(p);
+    bool is_good = is_free && !p->is_ready; // too early or too late: the end will see to it
+    if (is_free && p->is_ready) {
         begin(p, JOB_SNAPSHOT);
         while (p->running != JOB_NONE) pthread_cond_wait(&p->changed, &p->mutex);
         is_good = p->info.is_snapshot_ok;

@@ -731,6 +731,35 @@ def stop_tells_nothing(t, threads):
     t.equal(conn.cmd("EXISTS", *(f"key:{i}" for i in range(40))).value, 40)
 
 
+@test(
+    "a server stops, or says why not, though its logs cannot be written to their end",
+    needs=gyre_only,
+    threads=(1, 4),
+    points=("", "3600 1"),
+)
+def stops_with_full_disk(t, threads, points):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes", appendfsync="always", save=points)
+    conn, other = t.connect(server), t.connect(server)
+    t.equal(conn.cmd("SET", "before", 1), OK)
+    disk.fail("write", 0, errno.ENOSPC)
+    other.write("SET", "waits", 1)
+    status = lambda: info(conn, "persistence")
+    t.wait_for(lambda: status()["aof_last_write_status"] == "err", "trouble")
+    conn.cmd("BGREWRITEAOF")
+    t.wait_for(lambda: status()["aof_rewrite_in_progress"] == "1", "it tries to mend that by a new base")
+    time.sleep(0.2)
+    server.send_signal(signal.SIGTERM)
+    if points:
+        t.wait_for(lambda: b"Errors trying to SHUTDOWN" in server.log(), "it goes on")
+        t.equal(info(conn, "persistence")["loading"], "0")
+        conn.write("SHUTDOWN", "NOSAVE")
+    t.equal(server.wait_exit(), 0)
+    disk.heal()
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal(conn.cmd("GET", "before").value, b"1")
+
+
 # ---- a disk that is really full, or read-only
 
 
