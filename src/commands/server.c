@@ -112,6 +112,10 @@ static void lolwut(struct ctx *ctx)
 
 static void monitor(struct ctx *ctx)
 {
+    if (ctx->flags & CTX_IN_EXEC) {
+        reply_error(ctx->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
     ctx->engine->host->monitor(ctx, true);
     reply_ok(ctx->reply);
 }

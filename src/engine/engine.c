@@ -102,10 +102,20 @@ static void unknown_subcommand(struct reply *reply, const struct command *c, str
                  name.ptr, upper);
 }
 
-// maxmemory, where nothing can be evicted: commands that may use memory are refused.
-static bool is_out_of_memory(const struct settings *settings, const struct command *c)
+// So may whatever is queued. What ends the transaction does not.
+static bool may_use_memory(const struct session *s, const struct command *c)
 {
-    return UNLIKELY(settings->maxmemory) && (c->flags & CMD_DENYOOM) &&
+    static const char *const ends[] = {"exec", "discard", "quit", "reset"};
+    for (size_t i = 0; s->is_in_multi && i < ARRAY_LEN(ends); i++)
+        if (slice_is(slice_of(c->full_name), ends[i])) return false;
+    return s->is_in_multi || (c->flags & CMD_DENYOOM);
+}
+
+// maxmemory, where nothing can be evicted: commands that may use memory are refused.
+static bool is_out_of_memory(const struct session *s, const struct settings *settings,
+                             const struct command *c)
+{
+    return UNLIKELY(settings->maxmemory) && may_use_memory(s, c) &&
            mem_used_bytes() > settings->maxmemory;
 }
 
@@ -130,7 +140,7 @@ static const char *refusal(const struct session *s, const struct settings *setti
     const char *error = UNLIKELY(c->flags & CMD_PROTECTED) ? protect_refusal(settings, s) : NULL;
     if (error) return error; // Redis asks for this before it asks for a password
     if (UNLIKELY(!s->is_authenticated) && !(c->flags & CMD_NO_AUTH)) return ERR_NOAUTH;
-    if (is_out_of_memory(settings, c)) return ERR_OOM;
+    if (is_out_of_memory(s, settings, c)) return ERR_OOM;
     if (UNLIKELY(s->subscriptions != NULL) && s->resp == 2 && !(c->flags & CMD_SUBSCRIBER))
         return ERR_SUBSCRIBER;
     return NULL;
@@ -193,7 +203,7 @@ static const char *past_refusal(const struct ctx *ctx, const struct command *c,
 {
     // Relaxed: it was stored before the trouble was.
     int reason = atomic_load_explicit(&ctx->engine->log_errno, memory_order_relaxed);
-    if (ctx->settings->maxmemory && (c->flags & CMD_DENYOOM)) return ERR_OOM;
+    if (ctx->settings->maxmemory && may_use_memory(ctx->session, c)) return ERR_OOM;
     return reason && (c->flags & CMD_WRITE) ? log_refusal(reason, text) : ERR_LOADING;
 }
 
@@ -236,8 +246,7 @@ void engine_refuse(struct ctx *ctx, uint32_t shard)
         const char *error = refusal(ctx->session, ctx->settings, c);
         if (!error) error = trouble_refusal(ctx->engine, ctx->settings, c, text);
         if (!command_arity_fits(c, ctx->argc))
-            reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command",
-                         c->full_name);
+            refuse_known(ctx->reply, c, "ERR wrong number of arguments for '%s' command");
         else
             refuse_known(ctx->reply, c, error ? error : past_refusal(ctx, c, text));
         stat_add(&stats->commands[c->id].rejected, 1);

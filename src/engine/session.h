@@ -25,7 +25,7 @@ struct session {
     uint32_t watch_count;             // keys watched
     struct watch *watch;              // what it watches; a reference, owned, or NULL (interest.h)
     bool is_in_multi, is_multi_dirty; // queueing; EXEC will be refused
-    bool has_queued_write;
+    bool has_queued_write, has_queued_denyoom;
     bool is_blocked;                     // waits in a blocking command
     struct subscriptions *subscriptions; // owned; NULL: none (engine/subscriptions.h)
     // Client-side caching.

@@ -124,6 +124,7 @@ static void execute_queued(struct client *c, struct ctx *ctx, struct transaction
     if (!is_quiet && t->count) shard_execute(&c->worker->shard, ctx, &t->calls[0].piece, false);
     for (uint32_t i = 0; i < t->count && is_quiet; i++) {
         ctx->db = c->session.db;
+        ctx->settings = shard_settings(&c->worker->shard);
         ctx->reply->resp = c->session.resp;
         shard_execute(&c->worker->shard, ctx, &t->calls[i].piece, false);
     }
@@ -294,12 +295,23 @@ bool dispatch_is_light(const struct operation *op)
     return !goes_on && !c->is_dead && !c->session.is_closing && !op->changes_session;
 }
 
+// What was pushed while it was on its way does not wait for its end.
+static void release_pushes(struct client *c, struct operation *op)
+{
+    struct reply *to = place_of_push(c);
+    reply_splice(to, op->behind);
+    op->behind = NULL;
+    if (to == &c->reply) output_mark_dirty_last(c);
+}
+
 static void on_blocked(struct operation *op)
 {
     // It may wait for long, and has its arguments itself.
     release_arguments(op->owner, op);
     memset(op->held, 0, sizeof op->held);
-    blocked_begin(op->owner);
+    struct client *c = op->owner;
+    if (UNLIKELY(op->behind != NULL) && !c->is_dead) release_pushes(c, op);
+    blocked_begin(c);
 }
 
 static void enter(struct client *c, struct operation *op)

@@ -10,6 +10,8 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "engine/call.h"
+#include "engine/errors.h"
 #include "engine/settings.h"
 #include "engine/snapshot.h"
 #include "engine/tracking.h"
@@ -209,14 +211,18 @@ static const char *read_call(struct client *c, const char *p, const char *end, s
     return p + c->parser.pos;
 }
 
-// What was queued when writes were still possible.
+// What was queued when writes were still possible, or there was memory.
 static void check_exec(struct client *c, struct call *call, const struct settings *settings)
 {
     struct worker *w = c->worker;
     const struct command *cmd = call->piece.cmd;
     char text[ENGINE_REFUSAL_BYTES];
-    if (!cmd || cmd->transaction != TRANSACTION_EXEC || !c->session.has_queued_write) return;
-    const char *error = engine_refuses_writes(w->shard.engine, settings, text);
+    const char *error = NULL;
+    if (!cmd || cmd->transaction != TRANSACTION_EXEC) return;
+    if (c->session.has_queued_denyoom && call_is_out_of_memory(settings))
+        error = ERR_OOM;
+    else if (c->session.has_queued_write)
+        error = engine_refuses_writes(w->shard.engine, settings, text);
     if (!error) return;
     snprintf(w->space->refusal, sizeof w->space->refusal, "-" ERR_EXEC_ABORTED "%s", error);
     transaction_refuse(c, call, w->space->refusal, w->space->refusal);
@@ -246,7 +252,7 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
         fanout_route(e, w->shard.id, call);
         transaction_route(c, call);
         if (UNLIKELY(is_busy)) busy_check(c, call);
-        if (UNLIKELY(engine_has_trouble(e))) check_exec(c, call, settings);
+        if (UNLIKELY(engine_has_trouble(e) || settings->maxmemory)) check_exec(c, call, settings);
         if (UNLIKELY(!may_join(c, run, call))) {
             if (run->is_parser_owned) request_parser_repeat(&c->parser, p); // read again later
             run->is_parser_owned = false;

@@ -201,7 +201,8 @@ struct feed {
 static void feed_clients(struct worker *w, struct blob *line)
 {
     for (struct client *c = w->clients; c && w->monitor_count; c = c->next) {
-        if (!c->session.is_monitor || c->is_dead) continue;
+        bool wants = c->session.is_monitor && c->session.reply_mode != REPLY_OFF;
+        if (!wants || c->is_dead) continue;
         reply_raw(&c->reply, line->data, line->len);
         output_mark_dirty(c);
     }

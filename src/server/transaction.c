@@ -159,7 +159,7 @@ static void end_queueing(struct client *c)
 {
     c->session.is_in_multi = c->session.is_multi_dirty = false;
     c->session.multi_count = 0;
-    c->session.has_queued_write = false;
+    c->session.has_queued_write = c->session.has_queued_denyoom = false;
 }
 
 void transaction_end(struct client *c)
@@ -310,7 +310,8 @@ static void apply_queued(struct client *c, struct call *call)
     } else if (call->piece.say) {
         if (!c->session.is_multi_dirty) add_call(c, call);
         c->session.multi_count++;
-        c->session.has_queued_write |= call->piece.cmd && (call->piece.cmd->flags & CMD_WRITE);
+        c->session.has_queued_write |= (cmd->flags & CMD_WRITE) != 0;
+        c->session.has_queued_denyoom |= (cmd->flags & CMD_DENYOOM) != 0;
     }
 }
 
@@ -346,6 +347,9 @@ void transaction_apply(struct client *c, struct call *call)
     case TRANSACTION_NONE:
         if (LIKELY(!s->is_in_multi && !s->watch)) break;
         if (cmd && is_reset(cmd)) {
+            discard(c);
+            forget_watch(c);
+        } else if (!cmd && slice_is(call->piece.argv[0], "exec")) { // refused: it ends it, too
             discard(c);
             forget_watch(c);
         } else if (s->is_in_multi) {

@@ -378,10 +378,10 @@ struct operation *fanout_operation(struct shard *s, const struct ctx *op_ctx, st
 // --- transactions --------------------------------------------------------------------------------
 
 // Does it change what the commands behind it are to the server: their database, the version of
-// their replies, who subscribes, whether what they read is tracked?
+// their replies, the settings, who subscribes, whether what they read is tracked?
 static bool changes_session(const struct call *call)
 {
-    static const char *const names[] = {"select", "hello", "client|caching"};
+    static const char *const names[] = {"select", "hello", "client|caching", "config|set"};
     const struct command *c = call->piece.cmd;
     for (size_t i = 0; call->route == ROUTE_QUIET && i < ARRAY_LEN(names); i++)
         if (slice_is(slice_of(c->full_name), names[i])) return true;

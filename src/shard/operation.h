@@ -131,9 +131,9 @@ struct operation {
     struct ending ending;
     // A transaction: the requests are its commands.
     bool is_exec;
-    bool is_refused;            // out: a watched key had changed; nothing was run
-    bool follows_session;       // each command runs with the database that the session has by then
-    struct watch *watch;        // what EXEC looks at first, or NULL; a reference, owned
+    bool is_refused;      // out: a watched key had changed; nothing was run
+    bool follows_session; // each command runs with the database and the settings of its moment
+    struct watch *watch;  // what EXEC looks at first, or NULL; a reference, owned
     const struct command *exec; // the declaration of EXEC, and its time
     uint64_t exec_ticks;
     struct call *queued; // those with blobs, whose references the connection gives back; or NULL

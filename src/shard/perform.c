@@ -119,7 +119,10 @@ static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
     for (uint32_t i = 0; i < op->request_count; i++) {
         struct request *r = &op->requests[i];
         bool is_last = i + 1 == op->request_count;
-        if (op->follows_session) ctx->db = op->session->db;
+        if (op->follows_session) {
+            ctx->db = op->session->db;
+            ctx->settings = shard_settings(s);
+        }
         if (op->is_exec && !is_last) r->whole.ctx_flags |= CTX_UNIT_GOES_ON;
         r->whole.next = NULL;
         r->part = 0;

@@ -456,6 +456,21 @@ def hung_up_unread(t, threads, io):
     t.check(all(conn.read() == PONG for _ in range(20000)), "all are answered")
 
 
+@test("what is pushed while a command is on its way to wait does not wait with it", **BACKENDS)
+def pushed_meanwhile(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, conn = t.connect(server), t.connect(server, resp=3)
+    t.equal(control.cmd("CONFIG", "SET", "notify-keyspace-events", "KEA"), OK)
+    conn.cmd("PSUBSCRIBE", "__keyevent*:set")
+    for i in range(40):
+        conn.send(encode("SET", f"pushed:{i}", i) + encode("BLPOP", f"never:{i}", 0))
+        t.equal(sorted(conn.read().kind for _ in range(2)), ["+", ">"])
+        wait_blocked(t, control, 1)
+        control.cmd("RPUSH", f"never:{i}", "m")
+        t.equal(conn.read().value[1].value, b"m")
+    t.equal(control.cmd("CONFIG", "SET", "notify-keyspace-events", ""), OK)
+
+
 @test("big arguments that must wait behind others arrive whole", threads=(4,), io=("uring", "poll"))
 def big_arguments_wait(t, threads, io):
     """With somebody waiting on keys of several shards, RPUSH waits for what its connection sent before it."""
