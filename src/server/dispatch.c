@@ -300,6 +300,7 @@ static void release_pushes(struct client *c, struct operation *op)
 {
     struct reply *to = place_of_push(c);
     reply_splice(to, op->behind);
+    reply_free(op->behind);
     op->behind = NULL;
     if (to == &c->reply) output_mark_dirty_last(c);
 }
