@@ -376,14 +376,45 @@ static bool snapshot(struct persistence *p, struct dir_error *e)
     return is_good;
 }
 
+static bool has_rotated(const struct persistence *p)
+{
+    return p->rotation_count == p->server->worker_count;
+}
+
+// A rewrite that gets no further: the old logs cannot be written to their end, or no manifest.
+static bool is_stuck(const struct persistence *p)
+{
+    if (p->running != JOB_REWRITE) return false;
+    return p->cannot_name || (!has_rotated(p) && atomic_load(&p->failing_logs));
+}
+
+// For a change, or a second. False: the rewrite has been stuck, since *since_us (0 at first), for
+// longer than a stop waits for the disk.
+static bool wait_for_change(struct persistence *p, int64_t *since_us)
+{
+    enum { STUCK_US = 3000000 };
+    struct timespec soon;
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    pthread_cond_timedwait(&p->changed, &p->mutex, &soon);
+    int64_t now_us = clock_mono_us();
+    if (!is_stuck(p))
+        *since_us = 0;
+    else if (!*since_us)
+        *since_us = now_us;
+    return !*since_us || now_us - *since_us < STUCK_US;
+}
+
 // True if all old logs are closed as they should be; false if one of them had been broken, or
 // cannot be written to its end and the server stops.
 static bool wait_for_rotations(struct persistence *p)
 {
+    int64_t stuck_since_us = 0;
+    bool goes_on = true;
     pthread_mutex_lock(&p->mutex);
-    while (p->rotation_count < p->server->worker_count && !p->is_stopping)
-        pthread_cond_wait(&p->changed, &p->mutex);
-    bool is_whole = p->rotation_count == p->server->worker_count;
+    while (!has_rotated(p) && (goes_on || !p->is_stopping))
+        goes_on = wait_for_change(p, &stuck_since_us);
+    bool is_whole = has_rotated(p);
     for (uint32_t i = 0; i < p->server->worker_count; i++)
         is_whole = is_whole && !p->rotations[i].was_broken;
     pthread_mutex_unlock(&p->mutex);
@@ -404,6 +435,16 @@ static void add_epoch(struct persistence *p)
     for (uint32_t i = 0; i < count; i++) new->logs[i].first_seq = p->rotations[i].first_seq;
 }
 
+// True: nobody wants the manifest any more.
+static bool note_naming(struct persistence *p, bool is_possible)
+{
+    pthread_mutex_lock(&p->mutex);
+    p->cannot_name = !is_possible;
+    bool is_over = p->is_stopping || p->is_given_up;
+    pthread_mutex_unlock(&p->mutex);
+    return is_over;
+}
+
 // Until it can be written nothing that the logs hold is safe: writes are refused meanwhile. False
 // if the server stops or the log is turned off first.
 static bool write_manifest(struct persistence *p)
@@ -416,13 +457,14 @@ static bool write_manifest(struct persistence *p)
         atomic_store_explicit(&engine->log_errno, e.code, memory_order_relaxed);
         set_trouble(engine, ENGINE_LOG_FAILS, atomic_load(&p->is_log_on));
         has_failed = true;
-        pthread_mutex_lock(&p->mutex);
-        is_over = p->is_stopping || p->is_given_up;
-        pthread_mutex_unlock(&p->mutex);
+        is_over = note_naming(p, false);
         if (is_over) break;
         sleep(1);
     }
-    if (has_failed) update_log_trouble(p);
+    if (has_failed) {
+        note_naming(p, true);
+        update_log_trouble(p);
+    }
     return !is_over;
 }
 
@@ -737,18 +779,12 @@ bool persistence_save(struct persistence *p, char *error, size_t error_size)
     return is_good;
 }
 
-// False: a rewrite is under way that does not end, since the logs cannot be written.
+// False: a rewrite is under way that does not end.
 static bool wait_until_free(struct persistence *p)
 {
-    enum { TRIES = 3 };
-    for (int failing = 0; p->running != JOB_NONE;) {
-        if (p->running == JOB_REWRITE && atomic_load(&p->failing_logs) && ++failing > TRIES)
-            return false;
-        struct timespec soon;
-        clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_sec++;
-        pthread_cond_timedwait(&p->changed, &p->mutex, &soon);
-    }
+    int64_t stuck_since_us = 0;
+    while (p->running != JOB_NONE)
+        if (!wait_for_change(p, &stuck_since_us)) return false;
     return true;
 }
 

@@ -57,6 +57,7 @@ struct persistence {
     struct image *image;            // of the job that runs
     struct log_rotation *rotations; // by shard
     uint32_t rotation_count;
+    bool cannot_name;             // the manifest cannot be written just now
     struct persistence_info info; // all but what is computed when it is asked for
     int64_t last_try_ms;          // when the last snapshot was begun
     // The background thread's; at the start, and at the end, the main thread's.

@@ -311,6 +311,7 @@ static void wait_for_others(struct worker *w, uint32_t time)
     while (atomic_load_explicit(&server->drained, memory_order_acquire) <
            time * server->worker_count) {
         kill_clients(w);
+        if (time > 1) logging_give_up(&w->shard);
         shard_tick(&w->shard, TURN_US);
     }
 }

@@ -28,6 +28,7 @@ from harness import (
     Closed,
     Conn,
     Failure,
+    R,
     ReadTimeout,
     Server,
     info,
@@ -749,15 +750,82 @@ def stops_with_full_disk(t, threads, points):
     conn.cmd("BGREWRITEAOF")
     t.wait_for(lambda: status()["aof_rewrite_in_progress"] == "1", "it tries to mend that by a new base")
     time.sleep(0.2)
+    stops_or_says_why(t, server, conn, points)
+    disk.heal()
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal(conn.cmd("GET", "before").value, b"1")
+
+
+def stops_or_says_why(t, server, conn, points):
     server.send_signal(signal.SIGTERM)
     if points:
         t.wait_for(lambda: b"Errors trying to SHUTDOWN" in server.log(), "it goes on")
         t.equal(info(conn, "persistence")["loading"], "0")
         conn.write("SHUTDOWN", "NOSAVE")
     t.equal(server.wait_exit(), 0)
-    disk.heal()
+
+
+@test(
+    "a server stops, or says why not, though no manifest can be written",
+    needs=gyre_only,
+    threads=(1, 4),
+    points=("", "3600 1"),
+)
+def stops_without_manifest(t, threads, points):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes", save=points)
+    conn = t.connect(server)
+    t.equal(conn.cmd("SET", "before", 1), OK)
+    in_the_way = os.path.join(disk.root, "appendonlydir", "gyre.manifest.tmp")
+    os.mkdir(in_the_way)
+    conn.cmd("BGREWRITEAOF")
+    status = lambda: info(conn, "persistence")["aof_last_write_status"]
+    t.wait_for(lambda: status() == "err", "trouble")
+    stops_or_says_why(t, server, conn, points)
+    os.rmdir(in_the_way)
     conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
     t.equal(conn.cmd("GET", "before").value, b"1")
+
+
+@test("a stop waits for the rewrite that mends a log", needs=gyre_only, threads=(1, 4))
+def stop_waits_for_mending(t, threads):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes", appendfsync="always", save="3600 1")
+    conn, other = t.connect(server), t.connect(server)
+    t.equal(conn.cmd("SET", "before", 1), OK)
+    disk.fail("sync", 0, errno.EIO, sticky=False)
+    other.write("SET", "waits", 1)
+    status = lambda: info(conn, "persistence")
+    t.wait_for(lambda: status()["aof_last_write_status"] == "err", "trouble")
+    disk.delay_syncs(100_000)
+    t.wait_for(lambda: status()["aof_rewrite_in_progress"] == "1", "it is being mended", 15)
+    server.send_signal(signal.SIGTERM)
+    t.equal(server.wait_exit(20), 0)
+    t.check(b"Errors trying to SHUTDOWN" not in server.log(), server.log_tail(20))
+    disk.delay_syncs(0)
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal(conn.cmd("MGET", "before", "waits").value, [R("$", b"1")] * 2)
+
+
+@test("a stop amid a rewrite keeps what was written since its cut", needs=gyre_only, threads=(1, 4))
+def stop_amid_rewrite(t, threads):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes", appendfsync="everysec")
+    conn, other = t.connect(server), t.connect(server)
+    disk.delay_syncs(400_000)
+    conn.cmd("BGREWRITEAOF")
+    try:
+        while True:
+            other.write("INCR", "since")
+            other.read(0.2)
+    except ReadTimeout:
+        pass  # it waits until the manifest names the new log
+    seen = int(conn.cmd("GET", "since").value)
+    server.send_signal(signal.SIGTERM)
+    t.equal(server.wait_exit(20), 0)
+    disk.delay_syncs(0)
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal(int(conn.cmd("GET", "since").value), seen)
 
 
 # ---- a disk that is really full, or read-only
