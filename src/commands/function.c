@@ -71,14 +71,14 @@ static void fcall(struct ctx *ctx)
     library_unref(library);
 }
 
-static bool fcall_only_reads(const struct engine *e, int argc, const struct slice *argv)
+static uint32_t fcall_flags(const struct engine *e, int argc, const struct slice *argv)
 {
     (void)argc;
     struct library_set *set = library_registry_get(&scripting_of(e)->libraries);
     const struct library_function *f = library_set_find_function(set, argv[1]);
-    bool only_reads = f && (f->flags & SCRIPT_NO_WRITES);
+    uint32_t flags = script_command_flags(f ? f->flags : SCRIPT_COMPAT);
     library_set_unref(set);
-    return only_reads;
+    return flags;
 }
 
 // --- LOAD, DELETE, FLUSH, KILL -------------------------------------------------------------------
@@ -445,7 +445,7 @@ static const struct command subcommands[] = {
 
 const struct command commands_function[] = {
     {.name = "fcall", .handler = fcall, .arity = -3, .flags = FCALL_FLAGS | CMD_MAY_REPLICATE,
-     .acl = ACL_SCRIPTING, .span = SPAN_MEET_ALL, .only_reads = fcall_only_reads,
+     .acl = ACL_SCRIPTING, .span = SPAN_MEET_ALL, .flags_of = fcall_flags,
      .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
      .group = "scripting", .since = "7.0.0", .complexity = "That of what the function does.",
      .summary = "Calls a function.",

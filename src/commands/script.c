@@ -124,7 +124,14 @@ static enum command_span evalsha_span(const struct engine *e, int argc, const st
     return stays ? SPAN_KEYS : SPAN_MEET_ALL;
 }
 
-static bool eval_only_reads(const struct engine *e, int argc, const struct slice *argv)
+uint32_t script_command_flags(uint32_t flags)
+{
+    if (flags & SCRIPT_COMPAT) return CMD_MAY_REPLICATE;
+    if (flags & SCRIPT_NO_WRITES) return 0;
+    return CMD_WRITE | (flags & SCRIPT_ALLOW_OOM ? 0 : CMD_DENYOOM);
+}
+
+static uint32_t eval_flags(const struct engine *e, int argc, const struct slice *argv)
 {
     (void)e, (void)argc;
     struct shebang line = {0};
@@ -132,18 +139,18 @@ static bool eval_only_reads(const struct engine *e, int argc, const struct slice
     bool is_sound = !shebang_read_script(argv[1], &line, &error);
     buf_free(&line.name);
     buf_free(&error);
-    return is_sound && (line.flags & SCRIPT_NO_WRITES);
+    return script_command_flags(is_sound ? line.flags : SCRIPT_COMPAT);
 }
 
-static bool evalsha_only_reads(const struct engine *e, int argc, const struct slice *argv)
+static uint32_t evalsha_flags(const struct engine *e, int argc, const struct slice *argv)
 {
     (void)argc;
     char sha[SCRIPT_SHA_BYTES + 1];
-    if (!script_sha_parse(argv[1], sha)) return false;
-    struct script *script = script_cache_find(&scripting_of(e)->cache, sha);
-    bool only_reads = script && (script->flags & SCRIPT_NO_WRITES);
+    struct script *script =
+        script_sha_parse(argv[1], sha) ? script_cache_find(&scripting_of(e)->cache, sha) : NULL;
+    uint32_t flags = script_command_flags(script ? script->flags : SCRIPT_COMPAT);
     if (script) script_unref(script);
-    return only_reads;
+    return flags;
 }
 
 // --- SCRIPT --------------------------------------------------------------------------------------
@@ -257,7 +264,7 @@ static const struct command subcommands[] = {
 const struct command commands_script[] = {
     {.name = "eval", .handler = eval, .arity = -3, .flags = EVAL_FLAGS | CMD_MAY_REPLICATE,
      .acl = ACL_SCRIPTING, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
-     .span_of = eval_span, .only_reads = eval_only_reads,
+     .span_of = eval_span, .flags_of = eval_flags,
      .group = "scripting", .since = "2.6.0", .complexity = "That of what the script does.",
      .summary = "Runs a Lua script.", .args = "script:string numkeys [key ...] [arg:string ...]"},
 
@@ -269,7 +276,7 @@ const struct command commands_script[] = {
 
     {.name = "evalsha", .handler = evalsha, .arity = -3, .flags = EVAL_FLAGS | CMD_MAY_REPLICATE,
      .acl = ACL_SCRIPTING, .keys = {SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE)},
-     .span_of = evalsha_span, .only_reads = evalsha_only_reads,
+     .span_of = evalsha_span, .flags_of = evalsha_flags,
      .group = "scripting", .since = "2.6.0", .complexity = "That of what the script does.",
      .summary = "Runs a script of the cache, named by its SHA1.",
      .args = "sha1:string numkeys [key ...] [arg:string ...]"},

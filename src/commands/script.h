@@ -16,5 +16,7 @@ bool script_parse_keys(struct ctx *ctx, struct run_request *r, const char *not_i
 // May what has these flags (enum script_flag) run? Sets r->flags; false: the error has been
 // replied.
 bool script_admit(struct ctx *ctx, struct run_request *r, uint32_t flags);
+// What they say as flags of a command (command.h flags_of).
+uint32_t script_command_flags(uint32_t flags);
 // SCRIPT KILL and FUNCTION KILL.
 void script_reply_kill(struct ctx *ctx, bool is_function);

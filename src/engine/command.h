@@ -163,9 +163,9 @@ struct command {
     // For a command whose arguments decide how it spans (DEBUG, EVAL). NULL: `span` holds. Any
     // thread.
     enum command_span (*span_of)(const struct engine *e, int argc, const struct slice *argv);
-    // CMD_MAY_REPLICATE whose arguments may promise that it writes nothing (EVAL). NULL: none do.
-    // Any thread.
-    bool (*only_reads)(const struct engine *e, int argc, const struct slice *argv);
+    // For a command whose arguments may say what it does (EVAL): those of CMD_WRITE, CMD_DENYOOM
+    // and CMD_MAY_REPLICATE that hold. NULL: `flags` holds. Any thread.
+    uint32_t (*flags_of)(const struct engine *e, int argc, const struct slice *argv);
     struct key_spec keys[KEY_SPECS_MAX];
     const struct command *subcommands; // a container; its handler is called for HELP-less unknown
                                        // forms only if not NULL
@@ -194,12 +194,18 @@ static inline enum command_span command_span_of(const struct engine *e, const st
     return __builtin_expect(c->span_of != NULL, 0) ? c->span_of(e, argc, argv) : c->span;
 }
 
-// May this call change what replicas would have to know? argv fits the command's arity.
+// The flags of this call; argv fits the command's arity.
+static inline uint32_t command_flags_of(const struct engine *e, const struct command *c, int argc,
+                                        const struct slice *argv)
+{
+    return __builtin_expect(c->flags_of != NULL, 0) ? c->flags_of(e, argc, argv) : c->flags;
+}
+
+// May this call change what replicas would have to know?
 static inline bool command_may_write(const struct engine *e, const struct command *c, int argc,
                                      const struct slice *argv)
 {
-    if (!(c->flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return false;
-    return !c->only_reads || !c->only_reads(e, argc, argv);
+    return command_flags_of(e, c, argc, argv) & (CMD_WRITE | CMD_MAY_REPLICATE);
 }
 
 // Does it publish, in so many words? (Scripts may, too.)

@@ -263,6 +263,12 @@ static bool runs_at_once(const struct command *c)
     return slice_is(slice_of(c->full_name), "quit") || is_reset(c);
 }
 
+// With arguments, say.
+static bool is_refused_exec(const struct call *call)
+{
+    return !call->piece.cmd && slice_is(call->piece.argv[0], "exec");
+}
+
 static void route_queued(struct call *call)
 {
     if (call->piece.cmd->flags & CMD_NO_MULTI)
@@ -298,20 +304,26 @@ void transaction_route(struct client *c, struct call *call)
         break;
     case TRANSACTION_NONE:
         if (s->is_in_multi && cmd) route_queued(call);
+        // It ends the watch, and the WATCH before it may be under way.
+        if (UNLIKELY(s->watch && is_refused_exec(call))) call->is_quiet = true;
         break;
     }
 }
 
 static void apply_queued(struct client *c, struct call *call)
 {
-    const struct command *cmd = call->piece.cmd;
-    if (!cmd || (cmd->flags & CMD_NO_MULTI)) {
-        c->session.is_multi_dirty = true; // refused; it answers why
-    } else if (call->piece.say) {
-        if (!c->session.is_multi_dirty) add_call(c, call);
-        c->session.multi_count++;
-        c->session.has_queued_write |= (cmd->flags & CMD_WRITE) != 0;
-        c->session.has_queued_denyoom |= (cmd->flags & CMD_DENYOOM) != 0;
+    const struct piece *p = &call->piece;
+    struct session *s = &c->session;
+    if (!p->cmd || (p->cmd->flags & CMD_NO_MULTI)) {
+        s->is_multi_dirty = true; // refused; it answers why
+    } else if (p->say) {
+        s->multi_count++;
+        if (s->is_multi_dirty) return;
+        const struct engine *e = c->worker->shard.engine;
+        uint32_t flags = command_flags_of(e, p->cmd, p->argc, p->argv);
+        add_call(c, call);
+        s->has_queued_write |= (flags & CMD_WRITE) != 0;
+        s->has_queued_denyoom |= (flags & CMD_DENYOOM) != 0;
     }
 }
 
@@ -349,7 +361,7 @@ void transaction_apply(struct client *c, struct call *call)
         if (cmd && is_reset(cmd)) {
             discard(c);
             forget_watch(c);
-        } else if (!cmd && slice_is(call->piece.argv[0], "exec")) { // refused: it ends it, too
+        } else if (is_refused_exec(call)) { // it ends it, too
             discard(c);
             forget_watch(c);
         } else if (s->is_in_multi) {

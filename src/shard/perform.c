@@ -63,9 +63,10 @@ void perform_part(struct shard *s, struct inbox_item *item)
     }
     struct ctx ctx = operation_ctx(s, part);
     uint64_t logged = logging_end(s);
-    if (may_run_exec(op, &ctx))
+    bool runs = may_run_exec(op, &ctx);
+    if (LIKELY(runs && part->first))
         shard_execute(s, &ctx, part->first, true);
-    else if (part->last && part->last->tx)
+    else if (!runs && part->last && part->last->tx)
         logging_end_unit(s, &ctx, part->last->tx, part->last->tx_part); // it did nothing
     if (op->is_exec) tracking_unit_end(&ctx);
     if (UNLIKELY(ctx.waiter != NULL)) {

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import settled, HERE, PATIENCE, ROOT, SCALE, Failure, check, check_equal, info
+from harness import settled, HERE, PATIENCE, ROOT, SCALE, Failure, R, check, check_equal, info
 from runner import test
 
 SECONDS = 2 * SCALE
@@ -274,3 +274,19 @@ def t_encode(keys, rng):
             encode("GET", a),
         )
     )
+
+
+@test(
+    "an EXEC that is refused ends the WATCH before it, though that is under way",
+    threads=(2, 4),
+    io=("uring", "poll"),
+)
+def refused_exec(t, threads, io):
+    server = t.own_gyre(threads=threads, io=io)
+    conn, other = t.connect(server), t.connect(server)
+    for i in range(60):
+        words = ("WATCH", f"ended{i}"), ("EXEC", "x"), ("WATCH", f"watched{i}")
+        kinds = [reply.kind for reply in conn.pipeline(words)]
+        t.equal(kinds, ["+", "-", "+"])
+        other.cmd("SET", f"ended{i}", 1)
+        t.equal(conn.pipeline([("MULTI",), ("PING",), ("EXEC",)])[-1].value, [R("+", b"PONG")])
