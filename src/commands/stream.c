@@ -349,7 +349,7 @@ static void xsetid(struct ctx *ctx)
     s->last_id = to.last_id;
     if (to.entries_added != -1) s->entries_added = (uint64_t)to.entries_added;
     if (!stream_id_is_zero(to.max_deleted_id)) s->max_deleted_id = to.max_deleted_id;
-    ctx_commit(ctx, key, EVENT_STREAM, "xsetid");
+    ctx_commit_beside(ctx, key, EVENT_STREAM, "xsetid");
     reply_ok(ctx->reply);
 }
 

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "commands/families.h"
 #include "commands/stream_arg.h"
+#include "engine/interest.h"
 
 // Arguments of all subcommands but HELP: XGROUP subcommand key group …
 struct target {
@@ -83,7 +84,7 @@ static void create(struct ctx *ctx)
     if (!t.stream)
         t.entry = ctx_set_value(ctx, t.key, NULL, TYPE_STREAM, stream_new(), EXPIRE_NONE);
     stream_group_create(stream_of(t.entry->value), t.name, id, t.entries_read);
-    ctx_commit(ctx, t.key, EVENT_STREAM, "xgroup-create");
+    (t.stream ? ctx_commit_beside : ctx_commit)(ctx, t.key, EVENT_STREAM, "xgroup-create");
     reply_ok(ctx->reply);
 }
 
@@ -98,7 +99,8 @@ static void setid(struct ctx *ctx)
         return;
     t.group->last_id = id;
     t.group->entries_read = t.entries_read;
-    ctx_commit(ctx, t.key, EVENT_STREAM, "xgroup-setid");
+    ctx_commit_beside(ctx, t.key, EVENT_STREAM, "xgroup-setid");
+    interest_ready(ctx, ctx->db, t.key); // who reads in its name may get what is new now
     reply_ok(ctx->reply);
 }
 
@@ -108,7 +110,8 @@ static void destroy(struct ctx *ctx)
     if (!find(ctx, &t)) return;
     if (t.group) {
         stream_group_destroy(t.stream, t.group);
-        ctx_commit(ctx, t.key, EVENT_STREAM, "xgroup-destroy");
+        ctx_commit_beside(ctx, t.key, EVENT_STREAM, "xgroup-destroy");
+        interest_ready(ctx, ctx->db, t.key); // who reads in its name is told
     }
     reply_int(ctx->reply, t.group != NULL);
 }
@@ -118,7 +121,7 @@ static void createconsumer(struct ctx *ctx)
     struct target t = {0};
     if (!find_group(ctx, &t)) return;
     bool is_new = stream_consumer_create(t.group, ctx->argv[4], ctx->now_ms);
-    if (is_new) ctx_commit(ctx, t.key, EVENT_STREAM, "xgroup-createconsumer");
+    if (is_new) ctx_commit_beside(ctx, t.key, EVENT_STREAM, "xgroup-createconsumer");
     reply_int(ctx->reply, is_new);
 }
 
@@ -128,7 +131,7 @@ static void delconsumer(struct ctx *ctx)
     if (!find_group(ctx, &t)) return;
     struct stream_consumer *c = stream_consumer_find(t.group, ctx->argv[4]);
     uint64_t pending = c ? stream_consumer_destroy(t.group, c) : 0;
-    if (c) ctx_commit(ctx, t.key, EVENT_STREAM, "xgroup-delconsumer");
+    if (c) ctx_commit_beside(ctx, t.key, EVENT_STREAM, "xgroup-delconsumer");
     reply_int(ctx->reply, (int64_t)pending);
 }
 

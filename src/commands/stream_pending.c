@@ -42,7 +42,7 @@ static void xack(struct ctx *ctx)
     int64_t released = 0;
     for (int i = 0; i < ctx->argc - 3; i++) released += stream_group_release(g, ids[i]);
     mem_free(ids);
-    if (released) ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, NULL);
+    if (released) ctx_commit_beside(ctx, ctx->argv[1], EVENT_STREAM, NULL);
     reply_int(ctx->reply, released);
 }
 
@@ -176,7 +176,7 @@ static void find_consumer(struct ctx *ctx, struct claim *c)
     if (!c->consumer) {
         c->consumer = stream_consumer_create(c->group, ctx->argv[3], ctx->now_ms);
         stream_effect_created(&c->effect);
-        ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, "xgroup-createconsumer");
+        ctx_commit_beside(ctx, ctx->argv[1], EVENT_STREAM, "xgroup-createconsumer");
     }
     c->consumer->seen_ms = ctx->now_ms;
 }
@@ -288,7 +288,7 @@ static void xclaim(struct ctx *ctx)
         }
         claim_ids(ctx, &c, ids, count);
         stream_effect_end(&c.effect);
-        if (c.has_changed) ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, NULL);
+        if (c.has_changed) ctx_commit_beside(ctx, ctx->argv[1], EVENT_STREAM, NULL);
     }
     mem_free(ids);
 }
@@ -356,7 +356,7 @@ static void xautoclaim(struct ctx *ctx)
     find_consumer(ctx, &c);
     claim_from(ctx, &c, &next, count, &claimed, &deleted);
     stream_effect_end(&c.effect);
-    if (c.has_changed) ctx_commit(ctx, ctx->argv[1], EVENT_STREAM, NULL);
+    if (c.has_changed) ctx_commit_beside(ctx, ctx->argv[1], EVENT_STREAM, NULL);
 
     size_t claimed_count = claimed.len / sizeof next, deleted_count = deleted.len / sizeof next;
     reply_array(ctx->reply, 3);

@@ -133,22 +133,25 @@ static bool parse_after(struct ctx *ctx, int arg, const struct stream_read *r, s
     return true;
 }
 
+// At the part's key. False: the error has been replied.
+static bool find_stream(struct ctx *ctx, const struct stream_read *r, struct part *part)
+{
+    struct entry *e;
+    if (!ctx_read_as(ctx, part->key, TYPE_STREAM, &e)) return false;
+    part->stream = e ? stream_of(e->value) : NULL;
+    if (!r->is_group) return true;
+    struct slice group = ctx->argv[r->group_arg];
+    part->group = e ? stream_group_find(part->stream, group) : NULL;
+    if (!part->group)
+        stream_reply_no_group(ctx, part->key, group, " in XREADGROUP with GROUP option");
+    return part->group;
+}
+
 static bool prepare_part(struct ctx *ctx, int i, const struct stream_read *r, struct part *part)
 {
-    struct slice key = ctx->argv[r->first_key + i];
-    struct entry *e;
-    if (!ctx_read_as(ctx, key, TYPE_STREAM, &e)) return false;
-    part->key = key;
-    part->stream = e ? stream_of(e->value) : NULL;
-    if (r->is_group) {
-        struct slice group = ctx->argv[r->group_arg];
-        part->group = e ? stream_group_find(part->stream, group) : NULL;
-        if (!part->group) {
-            stream_reply_no_group(ctx, key, group, " in XREADGROUP with GROUP option");
-            return false;
-        }
-    }
-    return parse_after(ctx, r->first_key + r->count_streams + i, r, part);
+    part->key = ctx->argv[r->first_key + i];
+    return find_stream(ctx, r, part) &&
+           parse_after(ctx, r->first_key + r->count_streams + i, r, part);
 }
 
 // Reads the command's arguments and looks up its streams. False: the error has been replied, and
@@ -232,7 +235,7 @@ static struct stream_consumer *consumer_of(struct ctx *ctx, struct part *part,
     if (!c) {
         c = stream_consumer_create(part->group, effect->consumer, ctx->now_ms);
         stream_effect_created(effect);
-        ctx_commit(ctx, part->key, EVENT_STREAM, "xgroup-createconsumer");
+        ctx_commit_beside(ctx, part->key, EVENT_STREAM, "xgroup-createconsumer");
     }
     c->seen_ms = ctx->now_ms;
     return c;
@@ -261,7 +264,7 @@ static bool serve_group(struct ctx *ctx, const struct stream_read *r, struct par
     else
         reply_new(ctx, r, part, c, &effect);
     stream_effect_end(&effect);
-    ctx_commit(ctx, part->key, EVENT_STREAM, NULL);
+    ctx_commit_beside(ctx, part->key, EVENT_STREAM, NULL);
     return true;
 }
 
@@ -338,25 +341,26 @@ static int find_key(const struct ctx *ctx, const struct stream_read *r, struct s
     return -1;
 }
 
+// Of many that read in the name of one group each entry is one's. What is not there any more is for
+// all of them.
+static bool has_news(struct ctx *ctx, struct slice key)
+{
+    struct stream_read r = {.is_group = true, .is_again = true};
+    struct entry *e = ctx_peek(ctx, key);
+    if (!e || e->type != TYPE_STREAM || !parse_options(ctx, &r)) return true;
+    const struct stream *stream = stream_of(e->value);
+    const struct stream_group *group = stream_group_find(stream, ctx->argv[r.group_arg]);
+    return !group || has_entry_behind(stream, group->last_id);
+}
+
 static bool serve_waiting(struct ctx *ctx, struct slice key)
 {
     struct stream_read r = {.is_group = ctx->cmd->flags & CMD_WRITE, .is_again = true};
     struct part part = {.key = key};
-    struct entry *e = ctx_write(ctx, key);
     if (!parse_options(ctx, &r)) return false;
     int i = find_key(ctx, &r, key);
     ASSERT(i >= 0);
-    if (!e || e->type != TYPE_STREAM) {
-        if (r.is_group) reply_error(ctx->reply, "UNBLOCKED the stream key no longer exists");
-        return r.is_group;
-    }
-    part.stream = stream_of(e->value);
-    if (r.is_group) part.group = stream_group_find(part.stream, ctx->argv[r.group_arg]);
-    if (r.is_group && !part.group) {
-        reply_error(ctx->reply,
-                    "NOGROUP the consumer group this client was blocked on no longer exists");
-        return true;
-    }
+    if (!find_stream(ctx, &r, &part)) return true; // so it is told
     if (!parse_after(ctx, r.first_key + r.count_streams + i, &r, &part)) return false;
     r.parts = &part;
     r.count_streams = 1;
@@ -380,8 +384,9 @@ const struct command commands_stream_read[] = {
      .summary = "Returns the entries of one or more streams that come after given ids.",
      .args = "[COUNT count] [BLOCK milliseconds] STREAMS (key... id...)"},
 
-    {.name = "xreadgroup", .handler = xread, .serve = serve_waiting, .arity = -7,
-     .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
+    {.name = "xreadgroup", .handler = xread, .serve = serve_waiting, .would_serve = has_news,
+     .arity = -7, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS,
+     .acl = ACL_STREAM | ACL_BLOCKING,
      .keys = {STREAMS(4)}, .group = "stream", .since = "5.0.0",
      .complexity = "For each stream, O(N) with N the number of returned entries",
      .summary = "Returns entries of one or more streams that a consumer group has not yet got, or "

@@ -18,21 +18,32 @@
 #include "engine/tracking.h"
 #include "types/hash.h"
 
-void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
+static void commit(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event)
 {
     ASSERT_SLOW(snapshot_is_saved(ctx, db, key));
     stat_add(&ctx->space->stats.dirty, 1);
-    interest_changed(ctx, db, key);
-    tracking_key_changed(ctx, key);
     if (effect_is_wanted(ctx))
         effect_key_changed(ctx, db, key, class & (EVENT_EXPIRED | EVENT_EVICTED));
     if (event) notify(ctx, db, key, class, event);
 }
 
+void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
+                   const char *event)
+{
+    interest_changed(ctx, db, key);
+    tracking_key_changed(ctx, key);
+    commit(ctx, db, key, class, event);
+}
+
 void ctx_commit(struct ctx *ctx, struct slice key, enum event_class class, const char *event)
 {
     ctx_commit_db(ctx, ctx->db, key, class, event);
+}
+
+void ctx_commit_beside(struct ctx *ctx, struct slice key, enum event_class class, const char *event)
+{
+    commit(ctx, ctx->db, key, class, event);
 }
 
 void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum event_class class,

@@ -146,6 +146,10 @@ void ctx_commit_removal(struct ctx *ctx, struct slice key, struct entry *e, enum
 // `count` fields of the hash e, whose time had come, were taken out: the wheel, the statistics and
 // the write tail are told. False if none is left, and the key is gone.
 bool ctx_commit_fields_expired(struct ctx *ctx, struct slice key, struct entry *e, uint64_t count);
+// As ctx_commit for what a key keeps beside its data (a stream its groups): to whoever watches or
+// caches the key, or waits for it, it is as it was.
+void ctx_commit_beside(struct ctx *ctx, struct slice key, enum event_class class,
+                       const char *event);
 // As ctx_commit for a key in another database.
 void ctx_commit_db(struct ctx *ctx, uint32_t db, struct slice key, enum event_class class,
                    const char *event);

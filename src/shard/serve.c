@@ -136,7 +136,8 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
     c.reply = &w->reply;
     c.waiter = NULL;
     snapshot_touch_keys(&c);
-    if (has_hung_up(s, w) || !engine_serve(&c, key)) {
+    bool would_serve = !w->cmd->would_serve || w->cmd->would_serve(&c, key);
+    if (!would_serve || has_hung_up(s, w) || !engine_serve(&c, key)) {
         if (waiter_unclaim(w)) return false;
         waiter_end(w); // home has given it up meanwhile
     }

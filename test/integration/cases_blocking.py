@@ -562,6 +562,37 @@ c-
 b> XADD {s} 1-1 a b
 c<
 
+== XREADGROUP: what is beside the stream's entries is no change of the stream
+b> XADD {s} 1-1 a b
+c> WATCH {s}
+b> XGROUP CREATE {s} g 0
+b> XGROUP CREATECONSUMER {s} g bob
+b> XREADGROUP GROUP g alice COUNT 1 STREAMS {s} >
+b> XCLAIM {s} g bob 0 1-1 JUSTID
+b> XAUTOCLAIM {s} g alice 0 0
+b> XACK {s} g 1-1
+b> XGROUP DELCONSUMER {s} g bob
+b> XSETID {s} 5-5
+b> XGROUP CREATE {s} h 0
+b> XGROUP DESTROY {s} h
+c> MULTI
+c> XLEN {s}
+c> EXEC
+b> XADD {s} 6-1 a b
+b> XREADGROUP GROUP g alice STREAMS {s} >
+c> WATCH {s}
+b> XGROUP SETID {s} g 0
+c> MULTI
+c> EXEC
+c> WATCH {s}
+b> XTRIM {s} MAXLEN 1
+c> MULTI
+c> EXEC
+c> WATCH {t}
+b> XGROUP CREATE {t} g 0 MKSTREAM
+c> MULTI
+c> EXEC
+
 == XREADGROUP: the stream is deleted
 b> XGROUP CREATE {s} g $ MKSTREAM
 a? XREADGROUP GROUP g alice BLOCK 0 STREAMS {s} >

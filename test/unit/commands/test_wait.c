@@ -284,11 +284,11 @@ Test(wait, a_group_serves_what_is_new_and_ends_with_group_or_stream)
     SERVE("s", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1");
     SERVE("s", "nothing");
     CHECK("XGROUP DESTROY s g", ":1");
-    SERVE("s", "-NOGROUP the consumer group this client was blocked on no longer exists");
+    SERVE("s", "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
     CHECK("DEL s", ":1");
-    SERVE("s", "-UNBLOCKED the stream key no longer exists");
+    SERVE("s", "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
     CHECK("SET s 1", "+OK");
-    SERVE("s", "-UNBLOCKED the stream key no longer exists");
+    SERVE("s", "-WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
 Test(wait, a_history_never_waits)
