@@ -8,6 +8,7 @@
 #include "commands/families.h"
 #include "engine/ctx.h"
 #include "engine/effect.h"
+#include "engine/notify.h"
 #include "engine/settings.h"
 #include "types/rdb.h"
 
@@ -125,6 +126,7 @@ static void put_value(struct ctx *ctx, struct entry *e, const struct rdb_value *
                       const struct restore_options *o)
 {
     struct slice key = ctx->argv[1];
+    if (e) notify(ctx, ctx->db, key, EVENT_NEW, "new"); // to Redis it is not the old one changed
     if (v->type == TYPE_STRING)
         e = ctx_set_string(ctx, key, e, v->string, at_ms);
     else

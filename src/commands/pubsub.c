@@ -47,12 +47,19 @@ static void change(struct ctx *ctx, const struct verb *v, struct slice name)
     if (here == home && host->subscribe) host->subscribe(ctx, v->kind, name, v->is_on);
 }
 
+// SSUBSCRIBE, unlike SUBSCRIBE, may not be part of a transaction.
+static bool is_refused(const struct ctx *ctx, const struct verb *v)
+{
+    return (ctx->flags & CTX_IN_EXEC) && v->is_on && v->kind == PUBSUB_SHARD_CHANNEL;
+}
+
 // The handler: changes are what is named, once each, and not so already; or without names all that
 // the session has.
 static void change_all(struct ctx *ctx)
 {
     const struct verb *v = verb_of(ctx);
     const struct subscriptions *mine = ctx->session->subscriptions;
+    if (is_refused(ctx, v)) return;
     if (ctx->argc == 1 && mine)
         for (const struct name *n = mine->kinds[v->kind].first; n; n = n->next)
             change(ctx, v, name_bytes(n));
@@ -114,6 +121,10 @@ static const struct name *first_name(const struct session *s, enum pubsub_kind k
 static void conclude(struct ctx *ctx)
 {
     const struct verb *v = verb_of(ctx);
+    if (is_refused(ctx, v)) {
+        reply_error(ctx->reply, ERR_SSUBSCRIBE);
+        return;
+    }
     for (int i = 1; i < ctx->argc; i++) acknowledge(ctx, v, &ctx->argv[i]);
     if (ctx->argc > 1) return;
     const struct name *first = first_name(ctx->session, v->kind);

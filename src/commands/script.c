@@ -101,9 +101,10 @@ static void evalsha(struct ctx *ctx)
 {
     char sha[SCRIPT_SHA_BYTES + 1];
     struct run_request r = {0};
-    if (!script_parse_keys(ctx, &r, NULL)) return;
+    bool is_sha = ctx->argv[1].len == SCRIPT_SHA_BYTES; // Redis looks no further before the keys
+    if (is_sha && !script_parse_keys(ctx, &r, NULL)) return;
     const struct compiled *c = NULL;
-    if (script_sha_parse(ctx->argv[1], sha)) c = lua_state_of_sha(lua_of(ctx), sha);
+    if (is_sha && script_sha_parse(ctx->argv[1], sha)) c = lua_state_of_sha(lua_of(ctx), sha);
     if (c)
         run(ctx, &r, c);
     else
@@ -237,6 +238,7 @@ static const struct command subcommands[] = {
      .tips = "request_policy:all_shards response_policy:agg_logical_and"},
 
     {.name = "flush", .handler = flush, .arity = -2, .flags = CMD_NOSCRIPT, .acl = ACL_SCRIPTING,
+     .span = SPAN_MEET_ALL, // the cache is everybody's: not amid other shards' transactions
      .group = "scripting", .since = "2.6.0",
      .complexity = "O(N) with N the number of scripts in the cache",
      .summary = "Removes all scripts from the cache.", .args = "[ASYNC | SYNC]:async",

@@ -143,6 +143,8 @@ static const char *refusal(const struct session *s, const struct settings *setti
     if (is_out_of_memory(s, settings, c)) return ERR_OOM;
     if (UNLIKELY(s->subscriptions != NULL) && s->resp == 2 && !(c->flags & CMD_SUBSCRIBER))
         return ERR_SUBSCRIBER;
+    if (UNLIKELY(s->is_monitor) && (c->flags & (CMD_READONLY | CMD_WRITE | CMD_MAY_REPLICATE)))
+        return ERR_MONITOR;
     return NULL;
 }
 
@@ -227,6 +229,14 @@ void engine_count_refused(struct engine *e, uint32_t shard, const struct command
     snprintf(code, sizeof code, "%.*s", (int)strcspn(error, " "), error);
     stat_add(&e->stats[shard]->commands[c->id].rejected, 1);
     stats_count_error(e->stats[shard], code);
+}
+
+void engine_count_served(struct engine *e, uint32_t shard, const struct command *c,
+                         const struct reply *reply)
+{
+    if (LIKELY(!reply->error_count)) return;
+    stat_add(&e->stats[shard]->commands[c->id].failed, 1);
+    stats_count_error(e->stats[shard], reply->error_code);
 }
 
 void engine_refuse(struct ctx *ctx, uint32_t shard)

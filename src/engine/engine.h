@@ -106,6 +106,9 @@ const char *engine_refuses_writes(const struct engine *e, const struct settings 
 // is. EXEC's is EXECABORT.
 void engine_count_refused(struct engine *e, uint32_t shard, const struct command *c,
                           const char *error);
+// Counts the error, if it is one, that a command was answered after it had waited.
+void engine_count_served(struct engine *e, uint32_t shard, const struct command *c,
+                         const struct reply *reply);
 // Replies why engine_admit refused ctx->argv, and counts it in the shard's statistics.
 void engine_refuse(struct ctx *ctx, uint32_t shard);
 

@@ -29,6 +29,8 @@
     "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "    \
     "allowed in this context"
 
+#define ERR_SSUBSCRIBE  "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"
+#define ERR_MONITOR     "ERR Replica can't interact with the keyspace" // so Redis sees a monitor
 #define ERR_UNBLOCKED   "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 #define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
 

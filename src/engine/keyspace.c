@@ -573,7 +573,8 @@ static void expire_fields(struct keyspace *ks, uint32_t index, int64_t now_ms, u
 bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
                    const struct keyspace_due *due)
 {
-    for (uint32_t i = 0; i < ks->timed_dbs && ks->is_active_expire_on; i++) {
+    bool may_expire = ks->is_active_expire_on && now_ms >= ks->pause_until_ms;
+    for (uint32_t i = 0; i < ks->timed_dbs && may_expire; i++) {
         expire_entries(ks, i, now_ms, &budget, due);
         expire_fields(ks, i, now_ms, &budget, due);
     }
@@ -589,7 +590,8 @@ int64_t keyspace_next_cron_ms(const struct keyspace *ks)
         next = MIN(next, timewheel_next_ms(&db->expires));
         next = MIN(next, timewheel_next_ms(&db->field_expires));
     }
-    return next && next < INT64_MAX ? next + 1 : next; // the first moment behind it: see wheel_ms
+    if (next && next < INT64_MAX) next++; // the first moment behind it: see wheel_ms
+    return MAX(next, ks->pause_until_ms);
 }
 
 struct counts {

@@ -40,6 +40,7 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on;  // DEBUG SET-ACTIVE-EXPIRE
+    int64_t pause_until_ms;    // CLIENT PAUSE: before that nothing goes because it has expired
     uint32_t timed_dbs;        // from this database on none has had anything that expires
     struct effects *effects;   // of the unit that runs (effect.h); NULL: nobody wants them
     struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "script/guards.h"
 #include "script/lib_cmsgpack.h"
 #include "script/lib_struct.h"
@@ -328,6 +329,23 @@ static int collect_garbage(lua_State *L)
     return 1;
 }
 
+// --- time ----------------------------------------------------------------------------------------
+
+// CPU seconds, of the thread that runs the script.
+static int os_clock(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_thread_us() / 1e6);
+    return 1;
+}
+
+static int open_os(lua_State *L)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, os_clock);
+    lua_setfield(L, -2, "clock");
+    return 1;
+}
+
 // --- the libraries -------------------------------------------------------------------------------
 
 static const char *const allowed[] = {
@@ -444,5 +462,6 @@ void sandbox_open(lua_State *L, const struct sandbox_options *options)
     protect_string_metatable(L, globals);
     add_library(L, globals, lua_open_struct, "struct");
     add_library(L, globals, lua_open_cmsgpack, "cmsgpack");
+    add_library(L, globals, open_os, "os"); // all that Redis 7.4 has of it
     sandbox_renew_cjson(L, globals, options->is_cjson_changed);
 }

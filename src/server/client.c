@@ -298,11 +298,11 @@ static size_t waiting_bytes(const struct client *c)
 }
 
 // Has the connection enough waiting while it may not go on? What waits may be the half of one long
-// request: then there is nothing to go on with, and the rest of it must come. Who is blocked is
-// read on, as by Redis, so that its end is seen.
+// request: then there is nothing to go on with, and the rest of it must come. Who is blocked or put
+// off is read on, as by Redis, so that its end is seen.
 static bool has_enough(const struct client *c)
 {
-    if (c->session.is_blocked) return false;
+    if (c->session.is_blocked || (c->is_paused && c->is_postponed)) return false;
     bool is_held_up =
         c->is_stalled || c->is_paused || c->session.awaits_stop || !dispatch_has_room(c);
     return is_held_up && waiting_bytes(c) > CLIENT_QUERY_MAX;
@@ -322,10 +322,11 @@ static void check_back_pressure(struct client *c)
         ring_recv_stop(c->worker->shard.ring, &c->recv);
 }
 
-// The peer has finished; what it asked before is still answered.
+// The peer has finished; what it asked before is still answered, but for what CLIENT PAUSE put off.
 static void finish_input(struct client *c)
 {
-    if (!c->has_eof || c->is_dead || c->ops || c->is_stalled || c->is_paused) return;
+    if (!c->has_eof || c->is_dead || c->ops || c->is_stalled) return;
+    if (c->is_paused && !c->is_postponed) return;
     c->session.is_closing = true;
     output_mark_dirty(c);
 }

@@ -81,12 +81,14 @@ static void pause_clients(struct ctx *ctx, enum host_pause mode, int64_t until_m
     struct worker *w = worker_here(ctx);
     if (until_ms == 0) { // at the next cron, which ends it
         if (w->pause_until_ms) w->pause_until_ms = 1;
+        w->shard.space->pause_until_ms = 0;
         return;
     }
     // A second pause only ever makes the first longer and stronger.
     bool is_paused = w->pause_until_ms > ctx->now_ms;
     w->pause_mode = is_paused && w->pause_mode == PAUSE_ALL ? PAUSE_ALL : mode;
     w->pause_until_ms = is_paused ? MAX(w->pause_until_ms, until_ms) : until_ms;
+    w->shard.space->pause_until_ms = w->pause_until_ms;
 }
 
 static void monitor(struct ctx *ctx, bool on)

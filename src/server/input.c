@@ -58,10 +58,10 @@ static bool must_wait_for_snapshot(struct client *c, const struct call *call)
     return true;
 }
 
-static bool is_paused_for(struct client *c, const struct call *call)
+// By CLIENT PAUSE.
+static bool is_postponed(struct client *c, const struct call *call)
 {
     struct worker *w = c->worker;
-    if (UNLIKELY(must_wait_for_snapshot(c, call))) return true;
     if (LIKELY(!w->pause_until_ms)) return false;
     if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct piece *p = &call->piece;
@@ -124,11 +124,13 @@ static bool is_held_by_fence(struct client *c, const struct run *run, const stru
 // May this call join the run? If not, the run ends before it.
 static bool may_join(struct client *c, struct run *run, const struct call *call)
 {
-    bool is_paused = UNLIKELY(is_paused_for(c, call));
+    bool is_put_off = UNLIKELY(is_postponed(c, call));
+    bool is_paused = is_put_off || UNLIKELY(must_wait_for_snapshot(c, call));
     if (!is_paused && !is_in_order(c, run, call)) return false;
     bool is_publishing = publishes(c, call);
     if (is_paused || (is_publishing && is_held_by_fence(c, run, call))) {
         c->is_paused = run->must_wait = run->count == 0;
+        c->is_postponed = is_put_off;
         return false;
     }
     run->publishes = is_publishing;

@@ -71,10 +71,13 @@ static void merge_split(struct ctx *ctx, const struct request *r, struct reader 
     ctx->argv = r->whole.argv;
     ctx->argc = r->whole.argc;
     ctx->reply->error_count = 0;
+    uint32_t flags = ctx->flags;
+    ctx->flags |= r->whole.ctx_flags & CTX_IN_EXEC;
     if (ctx->cmd->span == SPAN_GATHER)
         gather_run(ctx, r);
     else
         portion_merge(ctx, &list);
+    ctx->flags = flags;
     engine_count(ctx, ctx->space->shard, ticks);
     for (uint32_t i = 0; i < list.count; i++) mem_free(list.items[i].text);
     if (list.items != few) mem_free(list.items);
@@ -182,6 +185,7 @@ void merge_replies(struct operation *op, struct ctx *ctx)
     }
     if (op->is_exec && !merge_exec(op, ctx)) return;
     if (op->waiter) { // it waited: whoever served it has the reply
+        engine_count_served(ctx->engine, ctx->space->shard, op->waiter->cmd, &op->waiter->reply);
         if (!op->requests[0].is_silent) reply_splice(ctx->reply, &op->waiter->reply);
         return;
     }

@@ -141,6 +141,25 @@ def evalsha_behind_eval(t, threads):
         t.equal([conn.read().value, conn.read().value], [b"OK", b"OK"])
 
 
+@test("SCRIPT FLUSH in a transaction keeps its place", threads=(1, 4))
+def flush_in_exec(t, threads):
+    conn = t.connect(t.gyre(threads=threads))
+    for i in range(60):
+        sha = conn.cmd("SCRIPT", "LOAD", f"return redis.call('INCR', KEYS[1]) -- {i}").value
+        call = ("EVALSHA", sha, 1, f"key{i}")
+        done = conn.pipeline([("MULTI",), call, ("SCRIPT", "FLUSH"), call, ("EXEC",)])[-1].value
+        t.equal([reply.kind for reply in done], [":", "+", "-"])
+
+
+@test("os.clock is all that there is of os, and goes on", needs=gyre_only)
+def clock(t):
+    conn = t.connect(t.gyre(threads=2))
+    spend = "local t, n = os.clock(), 0 while os.clock() - t < 0.01 do n = n + 1 end return n"
+    t.check(run(conn, spend).value > 10, "it measures time")
+    t.equal(run(conn, "local n = '' for k in pairs(os) do n = n .. k end return n").value, b"clock")
+    t.check(run(conn, "os.clock = 1").kind == "-", "it is protected")
+
+
 @test("a script sees one whole database, and no one sees it half done", threads=(1, 2, 4))
 def whole_database(t, threads):
     conn = t.connect(t.gyre(threads=threads))

@@ -953,3 +953,74 @@ def pause(t, threads, io):
     for conn in conns:
         t.equal(conn.read(), bulk("new"))
     t.check(time.monotonic() - began >= 0.29, "PAUSE ALL held nobody")
+
+
+@test("what CLIENT PAUSE put off goes with its connection", **BOTH)
+def pause_hang_up(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    clients = lambda: info(control)["connected_clients"]
+    t.wait_for(lambda: clients() == "1", "nobody else is left")
+    t.equal(control.cmd("CLIENT", "PAUSE", "60000", "WRITE"), OK)
+    for i in range(8):
+        conn = server.connect()
+        conn.send(encode("GET", f"k{i}") + encode("INCR", f"k{i}") + encode("INCR", f"k{i}") * (i * 2000))
+        t.equal(conn.read().value, None)
+        conn.close()
+    t.wait_for(lambda: clients() == "1", "they are gone")
+    t.equal(control.cmd("CLIENT", "UNPAUSE"), OK)
+    t.equal(control.cmd("EXISTS", *(f"k{i}" for i in range(8))).value, 0)
+
+
+@test("nothing goes while clients are paused, but who reads does not find what has expired", **BOTH)
+def pause_expiry(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    keys = [f"k{i}" for i in range(8)]
+    dues = [("PEXPIRE", key, 200) for key in keys]
+    for _ in range(20):  # until the pause comes before they are due, which on a busy machine it may not
+        control.pipeline([("SET", key, 1) for key in keys])
+        control.pipeline([*dues, ("CLIENT", "PAUSE", "60000", "WRITE")])
+        if control.cmd("DBSIZE").value == len(keys):
+            break
+        t.equal(control.cmd("CLIENT", "UNPAUSE"), OK)
+    t.wait_for(lambda: control.cmd("EXISTS", *keys).value == 0, "they have expired")
+    time.sleep(0.05)
+    t.equal(control.cmd("MGET", *keys).value, [R("$", None)] * len(keys))
+    t.equal(control.cmd("DBSIZE").value, len(keys))
+    t.equal(control.cmd("CLIENT", "UNPAUSE"), OK)
+    t.wait_for(lambda: control.cmd("DBSIZE").value == 0, "now they go")
+
+
+@test("an error that ends a command's waiting is counted", **BOTH)
+def waiting_errors(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, conn = t.connect(server), t.connect(server)
+    number = conn.cmd("CLIENT", "ID").value
+
+    def wait(*words):
+        conn.write(*words)
+        t.wait_for(lambda: info(control)["blocked_clients"] == "1", "it waits")
+
+    def check_counted(command, error):
+        t.equal(conn.read().kind, "-")
+        stats = control.cmd("INFO", "commandstats", "errorstats").value.decode()
+        line = re.search(f"cmdstat_{command}:.*", stats)[0]
+        t.check("calls=1," in line and "failed_calls=1" in line, line)
+        t.check(f"errorstat_{error}:count=1" in stats, stats)
+
+    wait("BLMOVE", "l", "m", "LEFT", "LEFT", 0)
+    control.pipeline([("SET", "m", "v"), ("RPUSH", "l", "a")])
+    check_counted("blmove", "WRONGTYPE")
+    wait("BLPOP", "nothing", 0)
+    control.cmd("CLIENT", "UNBLOCK", number, "ERROR")
+    check_counted("blpop", "UNBLOCKED")
+
+
+@test("a monitor does not get at keys", **BOTH)
+def monitor_keys(t, threads, io):
+    conn = t.connect(t.gyre(threads=threads, io=io))
+    t.equal(conn.cmd("MONITOR"), OK)
+    for words in (("GET", "a"), ("SET", "a", 1), ("PUBLISH", "c", "m"), ("EVAL", "return 1", 0)):
+        t.equal(conn.cmd(*words), R("-", b"ERR Replica can't interact with the keyspace"))
+    conn.close()
