@@ -310,9 +310,16 @@ static struct entry *random_entry(struct ctx *ctx)
 
 static void randomkey(struct ctx *ctx)
 {
+    enum { TRIES = 100 };
     struct entry *e;
-    // Each turn removes a key, so this ends.
-    while ((e = random_entry(ctx)) && entry_is_expired(e, ctx->now_ms)) remove_expired(ctx, e);
+    int tries = 0;
+    // Each turn removes a key, so this ends; where it stays (keyspace_is_paused) it is shown at
+    // last, as by Redis.
+    while ((e = random_entry(ctx)) && entry_is_expired(e, ctx->now_ms) && tries < TRIES) {
+        uint64_t before = key_count(ctx);
+        remove_expired(ctx, e);
+        tries += key_count(ctx) == before;
+    }
     if (e)
         reply_bulk(ctx->reply, entry_key(e));
     else

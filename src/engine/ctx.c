@@ -105,8 +105,8 @@ struct entry *ctx_peek_db(struct ctx *ctx, uint32_t index, struct slice key)
     struct entry *e = db_find(db, key, hash);
     if (!e || LIKELY(!entry_is_expired(e, ctx->now_ms))) return e;
     if (ctx->flags & CTX_REPLAY) return e; // that it expired was noted, and comes by itself
-    bool is_reading = ctx->cmd && !(ctx->cmd->flags & CMD_WRITE);
-    if (UNLIKELY(ctx->now_ms < ks->pause_until_ms && is_reading)) return NULL;
+    bool is_reading = ctx->cmd && (ctx->cmd->flags & CMD_READONLY);
+    if (keyspace_is_paused(ks, ctx->now_ms) && is_reading) return NULL;
     db_delete(db, e, hash);
     stat_add(&ks->stats.expired, 1);
     ctx_commit_db(ctx, index, key, EVENT_EXPIRED, "expired");

@@ -573,7 +573,7 @@ static void expire_fields(struct keyspace *ks, uint32_t index, int64_t now_ms, u
 bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
                    const struct keyspace_due *due)
 {
-    bool may_expire = ks->is_active_expire_on && now_ms >= ks->pause_until_ms;
+    bool may_expire = ks->is_active_expire_on && !keyspace_is_paused(ks, now_ms);
     for (uint32_t i = 0; i < ks->timed_dbs && may_expire; i++) {
         expire_entries(ks, i, now_ms, &budget, due);
         expire_fields(ks, i, now_ms, &budget, due);

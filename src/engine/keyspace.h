@@ -40,7 +40,7 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on;  // DEBUG SET-ACTIVE-EXPIRE
-    int64_t pause_until_ms;    // CLIENT PAUSE: before that nothing goes because it has expired
+    int64_t pause_until_ms;    // see keyspace_is_paused
     uint32_t timed_dbs;        // from this database on none has had anything that expires
     struct effects *effects;   // of the unit that runs (effect.h); NULL: nobody wants them
     struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL
@@ -54,6 +54,12 @@ struct keyspace {
 void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint64_t seed,
                    int64_t now_ms);
 void keyspace_free(struct keyspace *ks);
+
+// CLIENT PAUSE: neither the clock nor who reads removes keys that have expired.
+static inline bool keyspace_is_paused(const struct keyspace *ks, int64_t now_ms)
+{
+    return __builtin_expect(now_ms < ks->pause_until_ms, 0);
+}
 
 // --- look-up -----------------------------------------------------------------------------------
 

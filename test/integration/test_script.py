@@ -80,7 +80,7 @@ LEAKS = [
     "loadstring('x = 1')()", "load(function() return nil end, 'x') x = 1",
 ]
 
-HIDDEN = ("print dofile loadfile require module setfenv getfenv newproxy io os debug package "
+HIDDEN = ("print dofile loadfile require module setfenv getfenv newproxy io debug package "
           "__index").split()
 
 

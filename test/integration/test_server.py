@@ -988,6 +988,10 @@ def pause_expiry(t, threads, io):
     time.sleep(0.05)
     t.equal(control.cmd("MGET", *keys).value, [R("$", None)] * len(keys))
     t.equal(control.cmd("DBSIZE").value, len(keys))
+    t.equal(control.cmd("KEYS", "*").value, [])
+    t.check(control.cmd("RANDOMKEY").value.decode() in keys, "as by Redis, which gives up in the end")
+    watching = control.pipeline([("WATCH", *keys), ("MULTI",), ("PING",), ("EXEC",)])[-1]
+    t.equal(watching.value, [PONG], "what had expired before does not count as changed")
     t.equal(control.cmd("CLIENT", "UNPAUSE"), OK)
     t.wait_for(lambda: control.cmd("DBSIZE").value == 0, "now they go")
 
