@@ -53,8 +53,8 @@ void busy_refuse_waiting(struct worker *w)
 
 static enum host_patience patience_of(struct server *server)
 {
-    // Acquire: as worker_run. What is said about the stop was written before it.
-    if (!atomic_load_explicit(&server->is_stopping, memory_order_acquire)) return HOST_IS_PATIENT;
+    // Relaxed: seen now or in 10 ms.
+    if (!atomic_load_explicit(&server->is_ending, memory_order_relaxed)) return HOST_IS_PATIENT;
     bool is_at_once = atomic_load_explicit(&server->is_nothing_saved, memory_order_relaxed);
     return is_at_once ? HOST_STOPS_AT_ONCE : HOST_STOPS;
 }

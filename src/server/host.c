@@ -319,7 +319,7 @@ static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t erro
     }
     ctx->session->awaits_stop = true;
     struct server *server = server_of(ctx);
-    // Relaxed: is_stopping comes behind it.
+    // Relaxed: the request to stop comes behind it.
     if (flags & SHUTDOWN_FORCE)
         atomic_store_explicit(&server->is_forced, true, memory_order_relaxed);
     if (flags & SHUTDOWN_SAVE)

@@ -779,24 +779,25 @@ bool persistence_save(struct persistence *p, char *error, size_t error_size)
     return is_good;
 }
 
-// False: a rewrite is under way that does not end.
-static bool wait_until_free(struct persistence *p)
+// Waits for the job that runs. False: it is a rewrite that does not end, or nothing is to be saved
+// any more.
+static bool wait_for_job(struct persistence *p)
 {
     int64_t stuck_since_us = 0;
-    while (p->running != JOB_NONE)
-        if (!wait_for_change(p, &stuck_since_us)) return false;
-    return true;
+    bool goes_on = true;
+    while (p->running != JOB_NONE && goes_on && !atomic_load(&p->server->is_nothing_saved))
+        goes_on = wait_for_change(p, &stuck_since_us);
+    return p->running == JOB_NONE;
 }
 
 bool persistence_snapshot(struct persistence *p)
 {
     pthread_mutex_lock(&p->mutex);
-    bool is_free = wait_until_free(p);
+    bool is_free = wait_for_job(p);
     bool is_good = is_free && !p->is_ready; // too early or too late: the end will see to it
     if (is_free && p->is_ready) {
         begin(p, JOB_SNAPSHOT);
-        while (p->running != JOB_NONE) pthread_cond_wait(&p->changed, &p->mutex);
-        is_good = p->info.is_snapshot_ok;
+        is_good = wait_for_job(p) && p->info.is_snapshot_ok;
     }
     pthread_mutex_unlock(&p->mutex);
     return is_good;

@@ -330,11 +330,14 @@ static bool must_save_at_end(struct server *server)
 
 bool server_may_stop(struct server *server)
 {
+    // Before anything is waited for that a script may hold up: a snapshot's cut, say.
+    atomic_store(&server->is_ending, true);
     if (!must_save_at_end(server) || persistence_snapshot(server->persistence)) return true;
-    if (atomic_load(&server->is_forced)) return true;
+    if (atomic_load(&server->is_forced) || atomic_load(&server->is_nothing_saved)) return true;
     log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
                            "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
     atomic_store(&server->is_all_saved, false);
+    atomic_store(&server->is_ending, false);
     for (uint32_t i = 0; i < server->worker_count; i++) worker_tell_goes_on(server->workers[i]);
     return false;
 }

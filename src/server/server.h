@@ -33,7 +33,8 @@ struct server {
     pthread_mutex_t mutex;
     struct retired *retired;       // settings that some shard may still hold; guarded by mutex
     bool is_started;               // all workers have their rings; written between two barriers
-    _Atomic bool is_stopping;      // workers leave their loops; set by the router
+    _Atomic bool is_ending;        // a stop was asked for: scripts do not hold it up for ever
+    _Atomic bool is_stopping;      // workers leave their loops; both are set by the router
     _Atomic bool is_all_saved;     // SHUTDOWN SAVE: also without save points
     _Atomic bool is_forced;        // SHUTDOWN FORCE: also if the data cannot be saved
     _Atomic bool is_nothing_saved; // SHUTDOWN NOSAVE: scripts that have written end, too

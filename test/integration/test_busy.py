@@ -388,6 +388,27 @@ def terminated(t, threads):
     t.equal(server.wait_exit(), 0)
 
 
+@test(
+    "a stop is held up by no script that holds up a snapshot",
+    threads=(1, 4),
+    job=("BGSAVE", "BGREWRITEAOF"),
+    points=("", "3600 1"),
+)
+def terminated_amid_job(t, threads, job, points):
+    half = "redis.call('SET', KEYS[1], 1) while true do end"
+    for script, ways in ((LOOPS["no calls"], "T"), (half, "N"), (half, "TN")):
+        home = Home(t, appendonly="yes", save=points, busy_reply_threshold=THRESHOLD)
+        conn, other = home.run(threads), t.connect(home.server)
+        conn.send(encode(job) + encode(*eval_args(script)))  # whose cut comes behind the script
+        wait_busy(t, other)
+        if "T" in ways:
+            home.server.send_signal(signal.SIGTERM)
+        if "N" in ways:
+            time.sleep(0.05)
+            other.write("SHUTDOWN", "NOSAVE")
+        t.equal(home.server.wait_exit(), 0)
+
+
 @test("a long pipeline around a slow script holds up nobody else, and nothing of it is lost", **MATRIX)
 def long_pipeline(t, threads, io):
     server = t.gyre(threads=threads, io=io)
