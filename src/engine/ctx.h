@@ -28,6 +28,7 @@ enum ctx_flag {
     CTX_CACHING = 1u << 7,      // CLIENT CACHING was said about it
     CTX_ON_COPIES = 1u << 8,    // on copies of what the shards have read for it (SPAN_GATHER)
     CTX_REPLAY = 1u << 9,       // an effect that is run again: nothing expires by itself
+    CTX_IS_APART = 1u << 10,    // touches no key: the keyspace is in other hands just now
 };
 
 struct ctx {

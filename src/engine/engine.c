@@ -315,17 +315,18 @@ void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks)
     if (!(ctx->flags & CTX_NOTE_LATER)) engine_note_slow(ctx, shard, ticks);
 }
 
-// Commands that touch no key run while the shard is parked, too; then its tracking is in the hands
-// of the meeting's runner.
-static bool may_change_keys(const struct command *c)
+// Commands that touch no key run while the shard is parked, too; then its tracking and its effects
+// are in the hands of the meeting's runner.
+static bool may_change_keys(const struct ctx *ctx)
 {
+    const struct command *c = ctx->cmd;
+    if (ctx->flags & CTX_IS_APART) return false;
     return command_has_keys(c) || c->span != SPAN_KEYS || c->span_of;
 }
 
 static bool is_unit_end(const struct ctx *ctx)
 {
-    return !(ctx->flags & (CTX_UNIT_GOES_ON | CTX_IN_EXEC | CTX_IN_SCRIPT)) &&
-           may_change_keys(ctx->cmd);
+    return !(ctx->flags & (CTX_UNIT_GOES_ON | CTX_IN_EXEC | CTX_IN_SCRIPT)) && may_change_keys(ctx);
 }
 
 uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
@@ -338,7 +339,7 @@ uint64_t engine_execute(struct ctx *ctx, uint32_t shard)
         snapshot_touch_keys(ctx);
     uint64_t dirty = stat_get(&ctx->space->stats.dirty);
     ctx->cmd->handler(ctx);
-    if (effect_is_wanted(ctx) && may_change_keys(ctx->cmd)) effect_end_command(ctx, dirty);
+    if (effect_is_wanted(ctx) && may_change_keys(ctx)) effect_end_command(ctx, dirty);
     ctx->has_said_effect = false;
     if (UNLIKELY(ctx->cmd->conclude != NULL) && !(ctx->flags & CTX_IS_PART))
         ctx->cmd->conclude(ctx); // one shard is all
