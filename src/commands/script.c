@@ -101,10 +101,9 @@ static void evalsha(struct ctx *ctx)
 {
     char sha[SCRIPT_SHA_BYTES + 1];
     struct run_request r = {0};
-    bool is_sha = ctx->argv[1].len == SCRIPT_SHA_BYTES; // Redis looks no further before the keys
+    bool is_sha = script_sha_parse(ctx->argv[1], sha); // Redis, too, looks at that first
     if (is_sha && !script_parse_keys(ctx, &r, NULL)) return;
-    const struct compiled *c = NULL;
-    if (is_sha && script_sha_parse(ctx->argv[1], sha)) c = lua_state_of_sha(lua_of(ctx), sha);
+    const struct compiled *c = is_sha ? lua_state_of_sha(lua_of(ctx), sha) : NULL;
     if (c)
         run(ctx, &r, c);
     else

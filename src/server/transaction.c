@@ -358,10 +358,7 @@ void transaction_apply(struct client *c, struct call *call)
         break;
     case TRANSACTION_NONE:
         if (LIKELY(!s->is_in_multi && !s->watch)) break;
-        if (cmd && is_reset(cmd)) {
-            discard(c);
-            forget_watch(c);
-        } else if (is_refused_exec(call)) { // it ends it, too
+        if ((cmd && is_reset(cmd)) || is_refused_exec(call)) { // either ends it
             discard(c);
             forget_watch(c);
         } else if (s->is_in_multi) {
