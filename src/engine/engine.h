@@ -65,9 +65,10 @@ struct engine *engine_new(const struct command *const *families, const struct se
 void engine_free(struct engine *e);
 
 // The newest settings, for a thread that says in *held which it is using (NULL at first); valid
-// until its next call. A snapshot may be freed when it is not the newest and nobody holds it: the
-// holder publishes what it is about to hold and then looks whether that is still the newest, so
-// either the one who publishes a newer one sees the hold, or the holder sees the newer one.
+// until its next call, so nobody further up its stack may be looking at the last ones. A snapshot
+// may be freed when it is not the newest and nobody holds it: the holder publishes what it is about
+// to hold and then looks whether that is still the newest, so either the one who publishes a newer
+// one sees the hold, or the holder sees the newer one.
 static inline const struct settings *engine_settings(struct engine *e,
                                                      _Atomic(const struct settings *) *held)
 {

@@ -91,7 +91,7 @@ void client_adopt(struct worker *w, struct client *c)
     worker_link(w, c);
     c->log_seq = 0;               // of another shard's log
     if (!c->session.created_ms) { // new, not moved
-        const struct settings *settings = shard_settings(&w->shard);
+        const struct settings *settings = shard_renew_settings(&w->shard);
         c->session.created_ms = c->session.active_ms = shard_now_ms(&w->shard);
         c->session.is_authenticated = settings->requirepass[0] == '\0';
     }

@@ -82,7 +82,7 @@ static void run_in_place(struct client *c, struct shard *at, struct call *calls,
     end_executing(c, &c->reply);
     note_logged(c, logged);
     if (is_session) { // CONFIG SET is itself judged by what it set
-        ctx.settings = shard_settings(&w->shard);
+        ctx.settings = shard_renew_settings(&w->shard);
         engine_note_slow(&ctx, w->shard.id, calls[0].piece.ticks);
     }
     if (is_session && session_step_reply(s) && !is_read) reply_splice(&c->reply, unread);
@@ -124,7 +124,7 @@ static void execute_queued(struct client *c, struct ctx *ctx, struct transaction
     if (!is_quiet && t->count) shard_execute(&c->worker->shard, ctx, &t->calls[0].piece, false);
     for (uint32_t i = 0; i < t->count && is_quiet; i++) {
         ctx->db = c->session.db;
-        ctx->settings = shard_settings(&c->worker->shard);
+        ctx->settings = shard_renew_settings(&c->worker->shard);
         ctx->reply->resp = c->session.resp;
         shard_execute(&c->worker->shard, ctx, &t->calls[i].piece, false);
     }

@@ -235,7 +235,7 @@ static const char *read_run(struct client *c, const char *p, const char *end, st
 {
     struct worker *w = c->worker;
     struct engine *e = w->shard.engine;
-    const struct settings *settings = shard_settings(&w->shard);
+    const struct settings *settings = shard_renew_settings(&w->shard);
     bool is_busy = busy_is_on(e);
     run->status = REQUEST_MORE;
     while (p < end) {

@@ -126,7 +126,7 @@ void server_publish_settings(struct server *server, struct settings *settings)
     r->settings = config_publish(server->config, settings);
     r->next = server->retired;
     server->retired = r;
-    // Sequentially consistent: see shard_settings.
+    // Sequentially consistent: see engine_settings.
     atomic_store(&server->engine->settings, settings);
     free_retired(server, false);
 }

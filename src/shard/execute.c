@@ -17,7 +17,7 @@
 struct ctx shard_ctx(struct shard *s)
 {
     return (struct ctx){.engine = s->engine,
-                        .settings = shard_settings(s),
+                        .settings = shard_renew_settings(s),
                         .now_ms = shard_now_ms(s),
                         .spaces = &s->engine->spaces[s->id],
                         .space_count = 1,

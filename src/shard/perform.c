@@ -122,7 +122,7 @@ static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
         bool is_last = i + 1 == op->request_count;
         if (op->follows_session) {
             ctx->db = op->session->db;
-            ctx->settings = shard_settings(s);
+            ctx->settings = shard_renew_settings(s);
         }
         if (op->is_exec && !is_last) r->whole.ctx_flags |= CTX_UNIT_GOES_ON;
         r->whole.next = NULL;

@@ -41,7 +41,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->is_now_stale = true;
     s->next_timer_ms = INT64_MAX;
     atomic_init(&s->settings, NULL);
-    shard_settings(s);
+    shard_renew_settings(s);
 }
 
 void shard_destroy(struct shard *s)
@@ -401,6 +401,7 @@ static bool wait_and_receive(struct shard *s, int64_t timeout_us)
         ring_take(s->ring);
     }
     s->is_now_stale = true;
+    shard_renew_settings(s);
     int completions = ring_run(s->ring, 0);
     shard_enter_travelling(s);
     if (UNLIKELY(catch_up_is_due(s))) catch_up_note_turn(s, completions);

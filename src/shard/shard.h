@@ -122,16 +122,22 @@ static inline int64_t shard_now_ms(struct shard *s)
     return s->is_now_stale ? shard_read_clock(s) : s->now_ms;
 }
 
-// The newest settings; valid until the next call on this shard.
-static inline const struct settings *shard_settings(struct shard *s)
+// The settings that this shard goes by; valid until it renews them.
+static inline const struct settings *shard_settings(const struct shard *s)
 {
-    // Relaxed: own writes.
-    if (__builtin_expect(s->is_inside, 0))
-        return atomic_load_explicit(&s->settings, memory_order_relaxed);
-    return engine_settings(s->engine, &s->settings);
+    return atomic_load_explicit(&s->settings, memory_order_relaxed); // own writes
 }
 
-// A ctx for this shard's own keyspace, to be completed with session, db, flags and reply.
+// From here on it goes by the newest. Only where nothing is at work that may still look at those
+// before: where requests are read, where a command begins, where a turn does.
+static inline const struct settings *shard_renew_settings(struct shard *s)
+{
+    return __builtin_expect(s->is_inside, 0) ? shard_settings(s)
+                                             : engine_settings(s->engine, &s->settings);
+}
+
+// A ctx for this shard's own keyspace, with the newest settings, to be completed with session, db,
+// flags and reply.
 struct ctx shard_ctx(struct shard *s);
 
 // True if a command whose keys are all here may run now, in place. Runs first what waits in the

@@ -55,6 +55,26 @@ Test(shard, a_meeting_parks_who_arrives_and_the_last_frees_them)
     world_free(w);
 }
 
+Test(shard, settings_stay_until_they_are_renewed)
+{
+    struct world *w = world_new(1);
+    struct shard *s = w->shards[0];
+    const struct settings *first = shard_settings(s);
+    struct settings *newer = settings_copy(first);
+    atomic_store(&w->engine->settings, newer);
+    cr_assert_eq(shard_settings(s), first);
+    s->is_inside = true; // a command up the stack goes by the first
+    cr_assert_eq(shard_renew_settings(s), first);
+    s->is_inside = false;
+    cr_assert_eq(shard_ctx(s).settings, newer);
+    cr_assert_eq(shard_settings(s), newer);
+    atomic_store(&w->engine->settings, first);
+    world_turn(w, 0);
+    cr_assert_eq(shard_settings(s), first);
+    settings_free(newer);
+    world_free(w);
+}
+
 Test(shard, the_home_shard_may_be_one_that_meets_and_the_one_that_runs)
 {
     struct world *w = world_new(2);
