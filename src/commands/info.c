@@ -382,12 +382,13 @@ static void put_traffic(struct info *in)
     put_u64(in, "expired_subkeys", in->totals.expired_fields);
 }
 
+// INFO is answered while its shard is parked, too.
 static void put_pubsub(struct info *in)
 {
     const struct pubsub *p = in->engine->pubsub[in->ctx->space->shard];
-    put_u64(in, "pubsub_channels", names_count(pubsub_names(p, PUBSUB_CHANNEL)));
-    put_u64(in, "pubsub_patterns", names_count(pubsub_names(p, PUBSUB_PATTERN)));
-    put_u64(in, "pubsubshard_channels", names_count(pubsub_names(p, PUBSUB_SHARD_CHANNEL)));
+    put_u64(in, "pubsub_channels", pubsub_count(p, PUBSUB_CHANNEL));
+    put_u64(in, "pubsub_patterns", pubsub_count(p, PUBSUB_PATTERN));
+    put_u64(in, "pubsubshard_channels", pubsub_count(p, PUBSUB_SHARD_CHANNEL));
 }
 
 static void put_tracking(struct info *in)

@@ -205,7 +205,7 @@ static void shardnumsub(struct ctx *ctx)
 
 static void numpat(struct ctx *ctx)
 {
-    uint64_t n = names_count(pubsub_names(pubsub_here(ctx), PUBSUB_PATTERN));
+    uint64_t n = pubsub_count(pubsub_here(ctx), PUBSUB_PATTERN);
     reply_int(ctx->reply, (int64_t)n);
 }
 

@@ -141,12 +141,13 @@ void call_run_keyless(struct ctx *ctx)
         engine_execute(ctx, ctx->space->shard);
 }
 
-// SELECT changes the session it runs for: here that is a stand-in.
+// SELECT changes the session it runs for: here that is a stand-in, and no copy: what the connection
+// sends meanwhile changes the session at its home.
 static void run_select(struct call_scope *s)
 {
     struct ctx *ctx = &s->ctx;
-    struct session *session = ctx->session, stand_in = *session;
-    stand_in.db = ctx->db;
+    struct session *session = ctx->session;
+    struct session stand_in = {.id = session->id, .home = session->home, .db = ctx->db};
     ctx->session = &stand_in;
     engine_execute(ctx, ctx->space->shard);
     ctx->session = session;

@@ -3,6 +3,7 @@
 
 #include "base/glob.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "engine/engine.h"
 #include "engine/host.h"
 #include "engine/settings.h"
@@ -10,6 +11,7 @@
 struct pubsub {
     uint32_t shard_count;
     struct names kinds[PUBSUB_KINDS]; // each with a struct tally
+    stat_u64 counts[PUBSUB_KINDS];    // of those names
 };
 
 // Subscribers of one channel or pattern. total == sum of at[], and never 0 once it was changed.
@@ -51,6 +53,7 @@ void pubsub_change(struct pubsub *p, enum pubsub_kind kind, struct slice name, u
     tally->at[home] += (uint32_t)delta;
     tally->total += (uint64_t)(int64_t)delta;
     if (!tally->total) names_remove(names, found);
+    stat_set(&p->counts[kind], names_count(names));
 }
 
 void pubsub_forget(struct pubsub *p, const struct subscriptions *s, uint32_t home)
@@ -71,6 +74,11 @@ const struct names *pubsub_names(const struct pubsub *p, enum pubsub_kind kind)
     return &p->kinds[kind];
 }
 
+uint64_t pubsub_count(const struct pubsub *p, enum pubsub_kind kind)
+{
+    return stat_get(&p->counts[kind]);
+}
+
 bool pubsub_is_idle(const struct pubsub *p)
 {
     return !names_count(&p->kinds[PUBSUB_CHANNEL]) && !names_count(&p->kinds[PUBSUB_PATTERN]);
@@ -80,6 +88,7 @@ void pubsub_validate(const struct pubsub *p)
 {
     for (int kind = 0; kind < PUBSUB_KINDS; kind++) {
         names_validate(&p->kinds[kind]);
+        ASSERT(stat_get(&p->counts[kind]) == names_count(&p->kinds[kind]));
         for (const struct name *name = p->kinds[kind].first; name; name = name->next) {
             uint64_t sum = 0;
             for (uint32_t i = 0; i < p->shard_count; i++) sum += tally_of(name)->at[i];

@@ -27,6 +27,8 @@ void pubsub_forget(struct pubsub *p, const struct subscriptions *s, uint32_t hom
 uint64_t pubsub_subscribers(const struct pubsub *p, enum pubsub_kind kind, struct slice name);
 // All channels or patterns that have subscribers; they have data of pubsub's own.
 const struct names *pubsub_names(const struct pubsub *p, enum pubsub_kind kind);
+// How many there are. Any thread: a figure of the moment.
+uint64_t pubsub_count(const struct pubsub *p, enum pubsub_kind kind);
 // Nobody subscribes to any channel or pattern: publishing would reach nobody.
 bool pubsub_is_idle(const struct pubsub *p);
 // Asserts the invariants; for tests.

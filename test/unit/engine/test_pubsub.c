@@ -75,7 +75,7 @@ Test(pubsub, counts_subscribers_of_each_name_and_kind)
     cr_assert_eq(pubsub_subscribers(p, PUBSUB_CHANNEL, SLICE("a")), 3);
     cr_assert_eq(pubsub_subscribers(p, PUBSUB_PATTERN, SLICE("a")), 1);
     cr_assert_eq(pubsub_subscribers(p, PUBSUB_SHARD_CHANNEL, SLICE("a")), 0);
-    cr_assert_eq(names_count(pubsub_names(p, PUBSUB_CHANNEL)), 1);
+    cr_assert_eq(pubsub_count(p, PUBSUB_CHANNEL), 1);
     pubsub_free(p);
 }
 
@@ -88,7 +88,7 @@ Test(pubsub, a_name_without_subscribers_is_forgotten)
     pubsub_change(p, PUBSUB_CHANNEL, SLICE("a"), 0, -1);
     cr_assert_eq(pubsub_subscribers(p, PUBSUB_CHANNEL, SLICE("a")), 1);
     pubsub_change(p, PUBSUB_CHANNEL, SLICE("a"), 1, -1);
-    cr_assert_eq(names_count(pubsub_names(p, PUBSUB_CHANNEL)), 0);
+    cr_assert_eq(pubsub_count(p, PUBSUB_CHANNEL), 0);
     cr_assert(pubsub_is_idle(p));
     pubsub_validate(p);
     pubsub_free(p);
@@ -108,10 +108,10 @@ Test(pubsub, forgetting_a_connection_takes_all_its_subscriptions_out)
     pubsub_change(p, PUBSUB_CHANNEL, SLICE("b"), 0, 1); // somebody else's
     pubsub_forget(p, s.subscriptions, 1);
     pubsub_validate(p);
-    cr_assert_eq(names_count(pubsub_names(p, PUBSUB_CHANNEL)), 1);
+    cr_assert_eq(pubsub_count(p, PUBSUB_CHANNEL), 1);
     cr_assert_eq(pubsub_subscribers(p, PUBSUB_CHANNEL, SLICE("b")), 1);
-    cr_assert_eq(names_count(pubsub_names(p, PUBSUB_PATTERN)), 0);
-    cr_assert_eq(names_count(pubsub_names(p, PUBSUB_SHARD_CHANNEL)), 0);
+    cr_assert_eq(pubsub_count(p, PUBSUB_PATTERN), 0);
+    cr_assert_eq(pubsub_count(p, PUBSUB_SHARD_CHANNEL), 0);
     session_free(&s);
     pubsub_free(p);
 }
