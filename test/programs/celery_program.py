@@ -62,10 +62,11 @@ def children(pid):
 
 
 def is_on_socket(pid):
-    """Does this process read from a socket, or wait for more than one thing? Not: it waits for a pipe or a lock."""
+    """Does this process read from a socket, or wait for more than one thing? Not: it waits for a
+    pipe or a lock, or has ended and nobody asked yet how."""
     try:
         number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
-        if number == "202":  # futex
+        if number == "202" or number == "-1":  # futex; in no call
             return False
         fd = int(arguments[0], 16)
         return number != "0" or not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:")
@@ -73,14 +74,21 @@ def is_on_socket(pid):
         return True  # it runs, or has gone: nothing is known
 
 
+def where_is(pid):
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    call = Path(f"/proc/{pid}/syscall").read_text().strip()
+    fds = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    return f"{pid} {state}, call {call}, {fds}"
+
+
 def stop_worker(process, log):
     """A warm shutdown, which acknowledges and closes in order; False if that did not work."""
-    awaits_server = False
+    busy = []
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(LIMIT)
     except subprocess.TimeoutExpired:
-        awaits_server = any(map(is_on_socket, children(process.pid)))
+        busy = [where_is(pid) for pid in children(process.pid) if is_on_socket(pid)]
         process.send_signal(signal.SIGUSR1)  # it writes where it is
         time.sleep(1)
         process.kill()
@@ -89,10 +97,10 @@ def stop_worker(process, log):
     text = log.read().decode("utf-8", "replace")
     # On a busy machine this billiard may wait for its children's last words for ever, and they for its.
     is_stuck = process.returncode == -signal.SIGKILL and (
-        "_flush_outqueue" in text or ("self._pool.join()" in text and not awaits_server)
+        "_flush_outqueue" in text or ("self._pool.join()" in text and not busy)
     )
     if (process.returncode and not is_stuck) or "redis.exceptions" in text or "CRITICAL" in text:
-        print(f"a worker ended with {process.returncode}:\n{text[-6000:]}")
+        print(f"a worker ended with {process.returncode}, on sockets: {busy}\n{text[-4000:]}")
         return False
     return True
 
