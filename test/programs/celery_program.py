@@ -10,6 +10,7 @@ subscribes without waiting for the answer.
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -61,24 +62,41 @@ def children(pid):
     return [int(child) for one in found for child in one.read_text().split()]
 
 
-def is_on_socket(pid):
-    """Does this process read from a socket, or wait for more than one thing? Not: it waits for a
-    pipe or a lock, or has ended and nobody asked yet how."""
+# x86-64's numbers of what waits for one descriptor (read, write, sendto to recvmsg), for several in
+# a list (poll, ppoll), and for some that cannot be seen from outside (select, epoll).
+WAITS_FOR_ONE, WAITS_FOR_LIST, WAITS_UNSEEN = {0, 1, 44, 45, 46, 47}, {7, 271}, {23, 232, 270, 281}
+
+
+def polled(pid, address, count):
+    """The descriptors in a process's array of struct pollfd."""
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        return [fd for fd, _ in struct.iter_unpack("iI", memory.read(8 * count))]
+
+
+def awaits_socket(pid):
+    """Does this process's first thread wait for a socket (or nobody can tell)? Not: for a pipe, a
+    lock, a child, or for its parent to ask how it ended."""
     try:
-        number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
-        if number == "202" or number == "-1":  # futex; in no call
-            return False
-        fd = int(arguments[0], 16)
-        return number != "0" or not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:")
-    except (OSError, ValueError, IndexError):
-        return True  # it runs, or has gone: nothing is known
+        number, *arguments = (int(it, 0) for it in Path(f"/proc/{pid}/syscall").read_text().split())
+        fds = arguments[:1] if number in WAITS_FOR_ONE else []
+        if number in WAITS_FOR_LIST:
+            fds = polled(pid, *arguments[:2])
+        return number in WAITS_UNSEEN or any(
+            os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in fds
+        )
+    except (OSError, ValueError):
+        return Path(f"/proc/{pid}").exists()  # it runs: it may be trying again and again
 
 
 def where_is(pid):
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    call = Path(f"/proc/{pid}/syscall").read_text().strip()
-    fds = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
-    return f"{pid} {state}, call {call}, {fds}"
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        call = Path(f"/proc/{pid}/syscall").read_text().strip()
+        fds = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+        return f"{pid} {state}, call {call}, {fds}"
+    except OSError as gone:
+        return f"{pid} {gone}"
 
 
 def stop_worker(process, log):
@@ -88,9 +106,13 @@ def stop_worker(process, log):
     try:
         process.wait(LIMIT)
     except subprocess.TimeoutExpired:
-        busy = [where_is(pid) for pid in children(process.pid) if is_on_socket(pid)]
+        busy = [where_is(pid) for pid in children(process.pid) if awaits_socket(pid)]
+        written = os.fstat(log.fileno()).st_size
         process.send_signal(signal.SIGUSR1)  # it writes where it is
-        time.sleep(1)
+        end = time.monotonic() + LIMIT
+        while os.fstat(log.fileno()).st_size == written and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(1)  # all of it
         process.kill()
         process.wait()
     log.seek(0)
@@ -100,7 +122,7 @@ def stop_worker(process, log):
         "_flush_outqueue" in text or ("self._pool.join()" in text and not busy)
     )
     if (process.returncode and not is_stuck) or "redis.exceptions" in text or "CRITICAL" in text:
-        print(f"a worker ended with {process.returncode}, on sockets: {busy}\n{text[-4000:]}")
+        print(f"a worker ended with {process.returncode}, waiting for sockets: {busy}\n{text[-4000:]}")
         return False
     return True
 
