@@ -307,7 +307,7 @@ void gyre_set_now_ms(struct gyre *g, int64_t now_ms)
 
 bool gyre_cron(struct gyre *g, unsigned budget)
 {
-    return engine_cron(g->embed.engine, 0, g->now_ms(g->now_arg), budget);
+    return engine_cron(g->embed.engine, 0, g->embed.settings, g->now_ms(g->now_arg), budget);
 }
 
 void gyre_validate(const struct gyre *g)

@@ -389,13 +389,14 @@ static uint32_t expire_fields_due(void *arg, uint32_t db_index, struct entry *e,
     return done;
 }
 
-bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget)
+bool engine_cron(struct engine *e, uint32_t shard, const struct settings *settings, int64_t now_ms,
+                 uint32_t budget)
 {
     // Relaxed: whether it is seen this time or the next does not matter.
     if (UNLIKELY(atomic_load_explicit(&e->is_cron_paused, memory_order_relaxed))) return false;
     struct keyspace *ks = e->spaces[shard];
     struct ctx ctx = {.engine = e,
-                      .settings = atomic_load(&e->settings),
+                      .settings = settings,
                       .now_ms = now_ms,
                       .space = ks,
                       .space_count = 1,

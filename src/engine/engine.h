@@ -127,4 +127,5 @@ void engine_note_slow(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 void engine_count(struct ctx *ctx, uint32_t shard, uint64_t ticks);
 
 // Removes due keys and frees garbage of one keyspace, at most `budget` steps; true: more to do now.
-bool engine_cron(struct engine *e, uint32_t shard, int64_t now_ms, uint32_t budget);
+bool engine_cron(struct engine *e, uint32_t shard, const struct settings *settings, int64_t now_ms,
+                 uint32_t budget);

@@ -89,8 +89,10 @@ static void finish_loading(struct persistence *p)
     p->next_epoch = result.next_epoch;
     p->first_seq = result.next_seq;
     atomic_store(&p->server->group.next_txid, result.next_txid);
-    if (p->server->config->settings->appendonly && !begin_logs(p, result.base, &e))
-        refuse_to_start(e.text);
+    pthread_mutex_lock(&p->server->mutex);
+    bool is_logged = p->server->config->settings->appendonly;
+    pthread_mutex_unlock(&p->server->mutex);
+    if (is_logged && !begin_logs(p, result.base, &e)) refuse_to_start(e.text);
     pthread_mutex_lock(&p->mutex);
     p->info.keys_loaded = result.keys;
     p->info.keys_expired = result.expired;

@@ -49,8 +49,11 @@ struct retired {
 
 static bool is_held(struct server *server, const struct settings *settings)
 {
-    for (uint32_t i = 0; i < server->worker_count; i++)
-        if (atomic_load(&server->workers[i]->shard.settings) == settings) return true;
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct shard *s = &server->workers[i]->shard;
+        if (atomic_load(&s->settings) == settings || atomic_load(&s->settings_inside) == settings)
+            return true;
+    }
     return router_held_settings(server->router) == settings;
 }
 
@@ -313,11 +316,13 @@ static void log_start(struct server *server)
 
 void server_log_ready(struct server *server)
 {
+    pthread_mutex_lock(&server->mutex);
     const struct settings *s = server->config->settings;
     if (s->port)
         log_write(LOG_NOTICE, "Ready to accept connections tcp port %lld", (long long)s->port);
     if (s->unixsocket[0])
         log_write(LOG_NOTICE, "Ready to accept connections unix socket %s", s->unixsocket);
+    pthread_mutex_unlock(&server->mutex);
 }
 
 static bool must_save_at_end(struct server *server)

@@ -41,6 +41,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->is_now_stale = true;
     s->next_timer_ms = INT64_MAX;
     atomic_init(&s->settings, NULL);
+    atomic_init(&s->settings_inside, NULL);
     shard_renew_settings(s);
 }
 
@@ -610,8 +611,8 @@ static void sweep(struct shard *s, int64_t now_ms)
     if (now_ms == s->swept_ms && !s->has_more_cron && !s->space->garbage) return;
     if (now_ms != s->swept_ms) choose_batch(s, now_ms == s->swept_ms + 1);
     s->swept_ms = now_ms;
-    s->has_more_cron = engine_cron(s->engine, s->id, now_ms, CRON_BUDGET);
     struct ctx ctx = shard_ctx(s);
+    s->has_more_cron = engine_cron(s->engine, s->id, ctx.settings, now_ms, CRON_BUDGET);
     if (UNLIKELY(s->space->effects != NULL)) logging_end_unit(s, &ctx, NULL, 0);
     if (UNLIKELY(s->space->ready != NULL)) serve_ready(s, &ctx); // a stream that expired
 }
@@ -633,6 +634,7 @@ void shard_turn_inside(struct shard *s)
     enum { ROUNDS = 4 }; // a request is read, answered, and the answer is sent
     ASSERT(!s->is_parked && !s->is_inside);
     s->is_inside = true;
+    shard_renew_settings(s);
     for (int i = 0; i < ROUNDS; i++) {
         if (s->sleeper_count) see_to_sleepers(s);
         if (s->hooks->flush) s->hooks->flush(s);
@@ -644,6 +646,7 @@ void shard_turn_inside(struct shard *s)
         deliver_mail(s);
         if (callbacks <= 0 && !has_mail) break;
     }
+    atomic_store(&s->settings_inside, NULL);
     s->is_inside = false;
 }
 

@@ -49,8 +49,10 @@ struct shard_group {
 struct shard {
     // Other threads' side.
     struct inbox inbox;
-    _Atomic(const struct settings *) settings; // held by this shard; see engine_settings
-    stat_u64 connections;                      // published
+    // Held by this shard, see engine_settings; and by what it does inside of a command, which goes
+    // by the first all the time.
+    _Atomic(const struct settings *) settings, settings_inside;
+    stat_u64 connections;       // published
     _Atomic bool is_delivering; // took mail, which may have been a connection, and is not done
     _Atomic uint32_t moving_in; // connections on their way here (handover.h)
     struct mail resume;         // posted by the runner of the meeting this shard is parked in
@@ -111,8 +113,9 @@ void shard_destroy(struct shard *s);
 void shard_tick(struct shard *s, int64_t max_wait_us);
 
 // A turn in the midst of a command that takes long: connections are read and written, mail is
-// delivered, but nothing is executed on the keyspace, which is the command's, and settings stay as
-// they are. Whoever is at work up the stack is left alone (ring_recv.is_held). Not nested.
+// delivered, but nothing is executed on the keyspace, which is the command's, and the command's
+// settings stay as they are. Whoever is at work up the stack is left alone (ring_recv.is_held). Not
+// nested.
 void shard_turn_inside(struct shard *s);
 
 // Unix ms of this turn; read from the clock once after each wait.
@@ -125,15 +128,18 @@ static inline int64_t shard_now_ms(struct shard *s)
 // The settings that this shard goes by; valid until it renews them.
 static inline const struct settings *shard_settings(const struct shard *s)
 {
-    return atomic_load_explicit(&s->settings, memory_order_relaxed); // own writes
+    // Relaxed: own writes.
+    return atomic_load_explicit(__builtin_expect(s->is_inside, 0) ? &s->settings_inside
+                                                                  : &s->settings,
+                                memory_order_relaxed);
 }
 
 // From here on it goes by the newest. Only where nothing is at work that may still look at those
 // before: where requests are read, where a command begins, where a turn does.
 static inline const struct settings *shard_renew_settings(struct shard *s)
 {
-    return __builtin_expect(s->is_inside, 0) ? shard_settings(s)
-                                             : engine_settings(s->engine, &s->settings);
+    return engine_settings(s->engine,
+                           __builtin_expect(s->is_inside, 0) ? &s->settings_inside : &s->settings);
 }
 
 // A ctx for this shard's own keyspace, with the newest settings, to be completed with session, db,

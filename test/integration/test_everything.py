@@ -222,6 +222,7 @@ def replaced(t, threads):
     while time.monotonic() < end:
         setter.send(b"".join(encode("CONFIG", "SET", "maxmemory", n) for n in (0, 1 << 40) * 10))
         reader.pipeline([("GET", f"missing:{n}") for n in range(200)])
+        reader.pipeline([("SET", f"short-lived:{n}", n, "PX", 1) for n in range(50)])
         for conn in listeners:
             while ready(conn.sock, 0)[0]:
                 conn.sock.recv(1 << 20)

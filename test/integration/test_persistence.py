@@ -489,6 +489,30 @@ def loading(t, threads):
         t.equal(c.cmd("DBSIZE"), R(":", keys))
 
 
+@test("a password set while data are loaded is asked of who comes, then and afterwards", threads=THREADS)
+def password_while_loading(t, threads):
+    home = Home(t)
+    conn = home.run(threads)
+    conn.cmd("DEBUG", "POPULATE", int(600000 * min(1, SCALE)), "key", 100)
+    conn.cmd("SAVE")
+    home.server.stop()
+    server = t.own(Server.gyre(threads=threads, wait=False, **home.options))
+    setter = None
+    while not setter:
+        try:
+            setter = t.connect(server)
+        except ConnectionRefusedError:
+            time.sleep(0.001)
+    t.equal(setter.cmd("CONFIG", "SET", "requirepass", "secret"), OK)
+    t.check(setter.cmd("GET", "key:1").is_error(), "it had loaded already")
+    conn = t.connect(server)
+    t.equal(conn.cmd("GET", "key:1").value[:6], b"NOAUTH")
+    t.wait_for(lambda: not setter.cmd("GET", "key:1").is_error(), "the end of loading", 20)
+    t.equal(conn.cmd("GET", "key:1").value[:6], b"NOAUTH")
+    t.equal(conn.cmd("AUTH", "secret"), OK)
+    t.equal(conn.cmd("CONFIG", "SET", "requirepass", ""), OK)
+
+
 @test("a snapshot is of one instant while everything changes", threads=THREADS)
 def one_instant(t, threads):
     """Pairs of keys on different shards that are always set to the same, and a flush in the midst."""

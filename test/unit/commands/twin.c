@@ -299,7 +299,7 @@ void twin_pass(struct twin *t, int64_t ms, bool has_cron)
     if (!has_cron) return;
     note_effects(t);
     for (uint32_t i = 0; i < t->shards; i++) {
-        while (engine_cron(t->engine, i, t->now_ms, 100)) end_unit(t);
+        while (engine_cron(t->engine, i, t->settings, t->now_ms, 100)) end_unit(t);
         end_unit(t);
         struct reply reply;
         reply_init(&reply, 2);

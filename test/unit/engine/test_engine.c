@@ -358,14 +358,14 @@ Test(engine, cron_removes_what_is_due_in_its_own_keyspace_only)
     struct keyspace *ks = b.engine->spaces[1];
     int64_t now_ms = clock_unix_ms(); // the wheel began with it
     put_due(&b, 100);
-    cr_assert(!engine_cron(b.engine, 0, now_ms, 1000));
+    cr_assert(!engine_cron(b.engine, 0, b.settings, now_ms, 1000));
     cr_assert_eq(ks->dbs[3].keys.count, 100);
     atomic_store(&b.engine->is_cron_paused, true);
-    cr_assert(!engine_cron(b.engine, 1, now_ms, 1000) && ks->dbs[3].keys.count == 100);
+    cr_assert(!engine_cron(b.engine, 1, b.settings, now_ms, 1000) && ks->dbs[3].keys.count == 100);
     atomic_store(&b.engine->is_cron_paused, false);
-    cr_assert(engine_cron(b.engine, 1, now_ms, 30));
+    cr_assert(engine_cron(b.engine, 1, b.settings, now_ms, 30));
     cr_assert(ks->dbs[3].keys.count >= 70 && ks->dbs[3].keys.count < 100);
-    while (engine_cron(b.engine, 1, now_ms, 30))
+    while (engine_cron(b.engine, 1, b.settings, now_ms, 30))
         ;
     cr_assert_eq(ks->dbs[3].keys.count, 0);
     cr_assert_eq(stat_get(&ks->stats.expired), 100);

@@ -64,8 +64,9 @@ Test(shard, settings_stay_until_they_are_renewed)
     atomic_store(&w->engine->settings, newer);
     cr_assert_eq(shard_settings(s), first);
     s->is_inside = true; // a command up the stack goes by the first
-    cr_assert_eq(shard_renew_settings(s), first);
+    cr_assert_eq(shard_renew_settings(s), newer);
     s->is_inside = false;
+    cr_assert_eq(shard_settings(s), first);
     cr_assert_eq(shard_ctx(s).settings, newer);
     cr_assert_eq(shard_settings(s), newer);
     atomic_store(&w->engine->settings, first);
