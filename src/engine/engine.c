@@ -203,10 +203,16 @@ static bool is_http(const struct ctx *ctx)
 static const char *past_refusal(const struct ctx *ctx, const struct command *c,
                                 char text[ENGINE_REFUSAL_BYTES])
 {
-    // Relaxed: it was stored before the trouble was.
+    enum { LATELY_MS = 100 }; // that is long for a request that is refused to be on its way
+    // Relaxed: they were stored before the trouble was, or was over.
     int reason = atomic_load_explicit(&ctx->engine->log_errno, memory_order_relaxed);
-    if (ctx->settings->maxmemory && may_use_memory(ctx->session, c)) return ERR_OOM;
-    return reason && (c->flags & CMD_WRITE) ? log_refusal(reason, text) : ERR_LOADING;
+    int64_t loaded_ms = atomic_load_explicit(&ctx->engine->loaded_ms, memory_order_relaxed);
+    if (ctx->now_ms - loaded_ms < LATELY_MS && !(c->flags & CMD_LOADING)) return ERR_LOADING;
+    bool may_fill = may_use_memory(ctx->session, c);
+    if (may_fill && ctx->settings->maxmemory) return ERR_OOM;
+    if (reason && (c->flags & CMD_WRITE)) return log_refusal(reason, text);
+    if (may_fill) return ERR_OOM;
+    return c->flags & CMD_WRITE ? ERR_MISCONF_SNAPSHOT : ERR_LOADING;
 }
 
 // The error may name the command. What keeps EXEC from running ends the transaction.

@@ -105,6 +105,7 @@ static void finish_loading(struct persistence *p)
 // By the worker that was last to get its log: from here on everything can be asked for.
 static void open_server(struct server *server)
 {
+    atomic_store(&server->engine->loaded_ms, clock_unix_ms());
     atomic_fetch_and(&server->engine->troubles, ~(uint32_t)ENGINE_IS_LOADING);
     server_log_ready(server);
     atomic_store(&server->persistence->is_open, true);

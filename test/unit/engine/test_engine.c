@@ -231,7 +231,10 @@ Test(engine, a_reason_that_is_over_by_the_time_of_the_reply_does_not_leave_a_com
     bench_init(&b, 1);
     b.argv[0] = SLICE("set"), b.argv[1] = SLICE("k"), b.argv[2] = SLICE("v");
     b.ctx.argc = 3;
+    atomic_store(&b.engine->loaded_ms, b.ctx.now_ms - 10);
     expect_refused(&b, "-LOADING Redis is loading the dataset in memory\r\n");
+    atomic_store(&b.engine->loaded_ms, b.ctx.now_ms - 10000);
+    expect_refused(&b, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     atomic_store(&b.engine->log_errno, ENOSPC);
     expect_refused(&b, "-MISCONF Errors writing to the AOF file: No space left on device\r\n");
     b.settings->maxmemory = UINT64_C(1) << 50;
