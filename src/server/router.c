@@ -63,6 +63,10 @@ struct router {
     struct ring_ready signal_ready;
     int signal_fd;
     _Atomic bool is_asked_to_stop;
+    bool is_deciding; // whether the server may stop; on a thread of its own
+    pthread_t decider;
+    bool may_stop;            // the answer, when
+    _Atomic bool has_decided; // it is there; seq_cst by default, with a wake behind it
     _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
     // A change of addresses that another thread waits for.
     pthread_mutex_t mutex;
@@ -458,20 +462,49 @@ struct router *router_new(struct server *server)
     return r;
 }
 
+// --- stopping ------------------------------------------------------------------------------------
+
+static void *decide(void *arg)
+{
+    struct router *r = arg;
+    r->may_stop = server_may_stop(r->server);
+    atomic_store(&r->has_decided, true);
+    ring_wake(NULL, r->ring);
+    return NULL;
+}
+
+// That takes as long as saving the data does: whoever comes meanwhile (with a SHUTDOWN NOSAVE, say)
+// is served, and so are changes of addresses.
+static void begin_deciding(struct router *r)
+{
+    atomic_store(&r->has_decided, false);
+    int failed = pthread_create(&r->decider, NULL, decide, r);
+    r->is_deciding = !failed;
+    if (failed) decide(r);
+}
+
+static bool may_stop(struct router *r)
+{
+    if (!r->is_deciding && atomic_exchange(&r->is_asked_to_stop, false)) begin_deciding(r);
+    if (!atomic_load(&r->has_decided)) return false;
+    atomic_store(&r->has_decided, false);
+    if (r->is_deciding) pthread_join(r->decider, NULL);
+    r->is_deciding = false;
+    return r->may_stop;
+}
+
 void router_run(struct router *r)
 {
     r->signal_ready.fd = r->signal_fd;
     r->signal_ready.done = on_signal;
     ring_ready_start(r->ring, &r->signal_ready);
     start_accepting(r, 0);
-    do
-        while (!atomic_exchange(&r->is_asked_to_stop, false)) {
-            ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
-            // Whose wake was taken in these turns is answered before the next wait.
-            do answer_wanted(r);
-            while (answer_questions(r));
-        }
-    while (!server_may_stop(r->server));
+    while (!may_stop(r)) {
+        ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
+        // Whose wake was taken in these turns is answered before the next wait.
+        do answer_wanted(r);
+        while (answer_questions(r));
+    }
     atomic_store(&r->is_stopping, true);
     pthread_mutex_lock(&r->mutex);
     pthread_cond_broadcast(&r->answered); // nobody is answered any more

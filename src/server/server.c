@@ -333,10 +333,35 @@ static bool must_save_at_end(struct server *server)
     return !server->is_nothing_saved && (server->is_all_saved || has_points);
 }
 
+static void note_ended(struct shard *s, void *arg)
+{
+    (void)s;
+    atomic_fetch_sub(&((struct server *)arg)->held_up, 1);
+}
+
+static void deliver_ending(struct shard *s, struct mail *mail)
+{
+    shard_enter_all(s, note_ended, CONTAINER_OF(mail, struct server, ending));
+}
+
+// What was begun before ends first: a script that has written is not cut off, and until then
+// somebody may come and say SHUTDOWN NOSAVE. While data are loaded nothing has begun.
+static void await_commands(struct server *server)
+{
+    enum { STEP_US = 500 };
+    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
+    atomic_store(&server->held_up, server->worker_count);
+    server->ending = (struct mail){.deliver = deliver_ending};
+    shard_post(NULL, &server->workers[0]->shard, &server->ending);
+    while (atomic_load(&server->held_up) && !atomic_load(&server->is_nothing_saved))
+        usleep(STEP_US);
+}
+
 bool server_may_stop(struct server *server)
 {
-    // Before anything is waited for that a script may hold up: a snapshot's cut, say.
+    // Before anything is waited for that a script may hold up.
     atomic_store(&server->is_ending, true);
+    await_commands(server);
     if (!must_save_at_end(server) || persistence_snapshot(server->persistence)) return true;
     if (atomic_load(&server->is_forced) || atomic_load(&server->is_nothing_saved)) return true;
     log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "

@@ -34,6 +34,8 @@ struct server {
     struct retired *retired;       // settings that some shard may still hold; guarded by mutex
     bool is_started;               // all workers have their rings; written between two barriers
     _Atomic bool is_ending;        // a stop was asked for: scripts do not hold it up for ever
+    _Atomic uint32_t held_up;      // shards that have not ended what they were asked before it
+    struct mail ending;            // asks them to say so
     _Atomic bool is_stopping;      // workers leave their loops; both are set by the router
     _Atomic bool is_all_saved;     // SHUTDOWN SAVE: also without save points
     _Atomic bool is_forced;        // SHUTDOWN FORCE: also if the data cannot be saved
@@ -56,7 +58,7 @@ int server_run(struct config *config);
 // The data are loaded: says so in the log.
 void server_log_ready(struct server *server);
 // Asked to stop: saves the data if they are to be saved, while everything goes on. False: they
-// could not be saved, which was logged, and the server had better not stop. The router's thread.
+// could not be saved, which was logged, and the server had better not stop. On a thread of its own.
 bool server_may_stop(struct server *server);
 // The worker with the fewest connections.
 struct worker *server_least_loaded(struct server *server);

@@ -409,6 +409,20 @@ def terminated_amid_job(t, threads, job, points):
         t.equal(home.server.wait_exit(), 0)
 
 
+@test("who comes while a stop waits for a script is served, and may say SHUTDOWN NOSAVE", points=("", "3600 1"), **MATRIX)
+def comes_late(t, threads, io, points):
+    server = t.own_gyre(threads=threads, io=io, save=points, busy_reply_threshold=THRESHOLD)
+    conn = t.connect(server)
+    conn.write("EVAL", "redis.call('SET', KEYS[1], 1) while true do end", 1, "a")
+    wait_busy(t, t.connect(server))
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    late = t.connect(server)
+    t.equal(late.cmd("GET", "b").value[: len(BUSY)], BUSY)
+    late.write("SHUTDOWN", "NOSAVE")
+    t.equal(server.wait_exit(), 0)
+
+
 @test("a long pipeline around a slow script holds up nobody else, and nothing of it is lost", **MATRIX)
 def long_pipeline(t, threads, io):
     server = t.gyre(threads=threads, io=io)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stops while everything is on its way: the server ends in order, and (what sanitizers see) nothing is left behind."""
 
+import signal
 import time
 
-from harness import PATIENCE, SCALE, encode
+from harness import PATIENCE, SCALE, encode, free_port
 from runner import test
 from test_persistence import Home
 
@@ -89,3 +90,28 @@ def amid_everything(t, policy, io):
         home.server.stop()
         for client in clients:
             client.close()
+
+
+@test("a stop amid changes of the address ends", threads=(1, 4), points=("", "3600 1"))
+def amid_moves(t, threads, points):
+    """What changes it waits for the router, and what saves for the settings."""
+    for _ in range(4):
+        server = t.own_gyre(threads=threads, save=points, env={"GYRE_JITTER": "20"})
+        movers = [t.connect(server) for _ in range(2)]
+        ports = [server.port, free_port(), free_port()]
+        for conn in movers:
+            conn.send(b"".join(encode("CONFIG", "SET", "port", t.rng.choice(ports)) for _ in range(2000)))
+        time.sleep(t.rng.random() * 0.1)
+        server.stop()
+
+
+@test("who comes while a stop waits for a snapshot is served, and may say SHUTDOWN NOSAVE", threads=(1, 4))
+def comes_late(t, threads):
+    server = t.own_gyre(threads=threads, save="3600 1", snapshot_rate_limit=20000)
+    t.connect(server).pipeline([("DEBUG", "POPULATE", 20000, "key", 100), ("SET", "a", 1)])
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    late = t.connect(server)
+    t.equal(late.cmd("GET", "a").value, b"1")
+    late.write("SHUTDOWN", "NOSAVE")
+    t.equal(server.wait_exit(), 0)
