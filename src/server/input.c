@@ -48,7 +48,7 @@ static bool must_wait_for_snapshot(struct client *c, const struct call *call)
 {
     struct shard *s = &c->worker->shard;
     const struct piece *p = &call->piece;
-    if (LIKELY(!s->image) || s->is_parked || s->is_inside || c->session.is_in_multi) return false;
+    if (LIKELY(!s->image) || !shard_has_keyspace(s) || c->session.is_in_multi) return false;
     if (!p->cmd || p->say || !(p->cmd->flags & CMD_WRITE) || !p->first_key) return false;
     if (call->route != ROUTE_ONE || call->shard != s->id) return false;
     struct db *db = &s->space->dbs[c->session.db];

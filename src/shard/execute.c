@@ -100,7 +100,7 @@ static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
     ctx->first_key = p->first_key;
     ctx->first_hash = p->first_hash;
     ctx->flags = flags | p->ctx_flags;
-    bool is_apart = (s->is_parked || s->is_inside) && ctx->space_count == 1;
+    bool is_apart = !shard_has_keyspace(s) && ctx->space_count == 1;
     if (UNLIKELY(is_apart)) ctx->flags |= CTX_IS_APART;
     if (UNLIKELY(p->say != NULL))
         say(ctx, p->say);

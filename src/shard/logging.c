@@ -200,7 +200,7 @@ void logging_end_unit(struct shard *s, struct ctx *ctx, struct log_tx *tx, uint3
 {
     if (ctx->space_count > 1) return; // a meeting: see there
     // MULTI or the like, at home: what is there is of the meeting's runner, or of a slow script.
-    if (s->is_parked || s->is_inside) return;
+    if (!shard_has_keyspace(s)) return;
     struct effects *e = ctx->space->effects;
     if (UNLIKELY(tx != NULL))
         end_part(s, e, tx, part);

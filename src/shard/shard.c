@@ -141,7 +141,7 @@ FETCH fetch_requests(const struct inbox_item *item)
 
 static void run_backlog(struct shard *s)
 {
-    while (s->backlog.first && !s->is_parked && !s->is_inside) {
+    while (s->backlog.first && shard_has_keyspace(s)) {
         struct inbox_item *item = s->backlog.first;
         if (item->next) {
             fetch_requests(item->next->next);
@@ -170,7 +170,7 @@ static void run_inbox(struct shard *s)
 bool shard_may_run_in_place(struct shard *s)
 {
     if (UNLIKELY(s->backlog.first || inbox_has_parts(&s->inbox))) run_inbox(s);
-    return !s->is_parked && !s->backlog.first && !s->is_inside;
+    return shard_has_keyspace(s) && !s->backlog.first;
 }
 
 // --- submitting ----------------------------------------------------------------------------------
@@ -528,7 +528,7 @@ static bool may_run_there(struct shard *other, bool writes)
 struct shard *shard_take_place(struct shard *s, uint32_t id, bool writes)
 {
     struct shard *other = s->group->shards[id];
-    if (s->is_parked || s->is_inside || !inbox_claim(&other->inbox)) return NULL;
+    if (!shard_has_keyspace(s) || !inbox_claim(&other->inbox)) return NULL;
     if (!inbox_stand_in(&other->inbox)) return NULL; // it woke up
     begin_stand_in(s, other);
     if (may_run_there(other, writes)) return other;
@@ -632,7 +632,7 @@ static void housekeeping(struct shard *s, bool is_busy)
 void shard_turn_inside(struct shard *s)
 {
     enum { ROUNDS = 4 }; // a request is read, answered, and the answer is sent
-    ASSERT(!s->is_parked && !s->is_inside);
+    ASSERT(shard_has_keyspace(s));
     s->is_inside = true;
     shard_renew_settings(s);
     for (int i = 0; i < ROUNDS; i++) {

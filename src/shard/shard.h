@@ -146,6 +146,13 @@ static inline const struct settings *shard_renew_settings(struct shard *s)
 // flags and reply.
 struct ctx shard_ctx(struct shard *s);
 
+// The keyspace is this shard's to touch: not while it is parked in a meeting, whose runner it
+// belongs to, nor inside of a command that takes long.
+static inline bool shard_has_keyspace(const struct shard *s)
+{
+    return !s->is_parked && !s->is_inside;
+}
+
 // True if a command whose keys are all here may run now, in place. Runs first what waits in the
 // inbox.
 bool shard_may_run_in_place(struct shard *s);
@@ -163,10 +170,10 @@ void shard_enter(struct shard *s, struct operation *op);
 // Has run(shard, arg) run on all shards at one instant in the order of operations.
 void shard_enter_all(struct shard *from, void (*run)(struct shard *shard, void *arg), void *arg);
 
-// Nothing waits to be run here, and the keyspace is this shard's to touch.
+// Nothing waits to be run here, and shard_has_keyspace.
 static inline bool shard_is_clear(struct shard *s)
 {
-    return !s->is_parked && !s->is_inside && !s->backlog.first && !inbox_has_parts(&s->inbox);
+    return shard_has_keyspace(s) && !s->backlog.first && !inbox_has_parts(&s->inbox);
 }
 
 // After something was put into another shard's inbox: sees to it that it is looked at, at the end
