@@ -36,6 +36,8 @@ enum command_flag {
     CMD_ALLOW_BUSY = 1u << 19,
     CMD_PROTECTED = 1u << 20, // needs enable-debug-command or the like
     // Gyre's own, not shown by COMMAND:
+    CMD_MEETS = 1u << 26, // asks every shard, but all at one instant: between their answers nobody
+                          // may be served who waits at another
     CMD_SUBSCRIBER = 1u << 27, // may run on a RESP2 connection that has subscriptions
     CMD_SESSION =
         1u << 28, // reads or changes the connection's session: runs at home, alone in its run

@@ -51,7 +51,7 @@ static enum route route_keyless(const struct engine *e, struct call *call)
         // Who publishes between the instants at which two shards learn of a subscriber would leave
         // a gap in what that one reads: they meet.
         return c->flags & CMD_PUBSUB ? ROUTE_MEETING : ROUTE_SPLIT;
-    default: return ROUTE_SPLIT;
+    default: return c->flags & CMD_MEETS ? ROUTE_MEETING : ROUTE_SPLIT;
     }
 }
 
