@@ -74,8 +74,6 @@ struct waiter {
     struct reply reply; // what it was served; whoever claimed it writes it
     struct engine *engine;
     struct operation *owner; // the shard layer's; in being until the command has ended
-    bool is_retrying; // an operation is on its way to serve it (BLOCK_NEEDS_ALL_KEYS); of the
-                      // shard of its keys
     int link_count;
     struct wait_link links[];
 };

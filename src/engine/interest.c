@@ -119,6 +119,34 @@ struct interest *interest_take_ready(struct keyspace *ks)
     return i;
 }
 
+static void take_out(struct keyspace *ks, struct interest *i)
+{
+    struct interest **at = &ks->ready, *before = NULL;
+    for (; *at != i; at = &before->next_ready) before = *at;
+    *at = i->next_ready;
+    if (ks->ready_tail == i) ks->ready_tail = before;
+}
+
+void interest_put_back(struct keyspace *ks, struct interest *i)
+{
+    if (i->is_ready) take_out(ks, i); // it has changed since it was taken
+    i->is_ready = true;
+    i->next_ready = ks->ready;
+    if (!ks->ready) ks->ready_tail = i;
+    ks->ready = i;
+}
+
+void interest_move_ready(struct keyspace *to, struct keyspace *from)
+{
+    if (to == from || !from->ready) return;
+    if (to->ready_tail)
+        to->ready_tail->next_ready = from->ready;
+    else
+        to->ready = from->ready;
+    to->ready_tail = from->ready_tail;
+    from->ready = from->ready_tail = NULL;
+}
+
 static bool exists(const struct interest *i, uint32_t db)
 {
     struct slice key = interest_key(i);

@@ -54,6 +54,10 @@ void interest_flushing(struct ctx *ctx, int db);
 void interest_swapped(struct ctx *ctx, uint32_t a, uint32_t b);
 // The next ready key, taken off the list of `ks`; NULL: none. The caller settles it.
 struct interest *interest_take_ready(struct keyspace *ks);
+// It is the next again.
+void interest_put_back(struct keyspace *ks, struct interest *i);
+// All that are ready in `from` are in `to`, behind those there.
+void interest_move_ready(struct keyspace *to, struct keyspace *from);
 // Empties the table of a keyspace that is freed.
 void interests_free(struct keyspace *ks);
 

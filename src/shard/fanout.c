@@ -138,6 +138,11 @@ static bool concerns_its_keys(const struct engine *e, const struct piece *p)
            command_span_of(e, p->cmd, p->argc, p->argv) != SPAN_MEET_ALL;
 }
 
+static void set_add_all(const struct engine *e, struct shard_set *set)
+{
+    for (uint32_t i = 0; i < e->shard_count; i++) set->has[i] = true;
+}
+
 static void set_add_call(const struct engine *e, const struct call *call, struct shard_set *set)
 {
     if (call->route == ROUTE_HOME || call->route == ROUTE_QUIET) return;
@@ -146,7 +151,7 @@ static void set_add_call(const struct engine *e, const struct call *call, struct
     else if (concerns_its_keys(e, &call->piece))
         set_add_keys(e, &call->piece, set);
     else
-        for (uint32_t i = 0; i < e->shard_count; i++) set->has[i] = true;
+        set_add_all(e, set);
 }
 
 static void set_finish(const struct engine *e, struct shard_set *set)
@@ -402,16 +407,22 @@ static void exec_shards(const struct engine *e, const struct transaction *t, str
     for (uint32_t i = 0; i < e->shard_count && t->watch; i++) set->has[i] |= t->watched_shards[i];
 }
 
+// May it serve who waits for keys of several shards?
+static bool may_serve_spread(const struct engine *e, const struct transaction *t)
+{
+    // Relaxed: whoever waited before EXEC was sent is counted; others wait at the same time.
+    if (LIKELY(!atomic_load_explicit(&e->spread_waiters, memory_order_relaxed))) return false;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (may_write(t->calls[i].piece.cmd)) return true;
+    return false;
+}
+
 static bool must_meet(const struct engine *e, const struct transaction *t)
 {
-    bool writes = false;
     if (t->watch || follows_session(t)) return true;
-    for (uint32_t i = 0; i < t->count; i++) {
+    for (uint32_t i = 0; i < t->count; i++)
         if (t->calls[i].route == ROUTE_MEETING) return true;
-        writes |= may_write(t->calls[i].piece.cmd);
-    }
-    // Relaxed: whoever waited before EXEC was sent is counted; others wait at the same time.
-    return writes && atomic_load_explicit(&e->spread_waiters, memory_order_relaxed);
+    return may_serve_spread(e, t);
 }
 
 enum exec_route fanout_route_exec(const struct engine *e, uint32_t home,
@@ -476,6 +487,8 @@ struct operation *fanout_exec(struct shard *s, const struct ctx *op_ctx, struct 
     // Relaxed: the connection holds one.
     if (t->watch) atomic_fetch_add_explicit(&t->watch->refs, 1, memory_order_relaxed);
     exec_shards(s->engine, t, &set);
+    // Then nobody whom it serves needs another meeting, and those served are in their order.
+    if (is_meeting && may_serve_spread(s->engine, t)) set_add_all(s->engine, &set);
     op->follows_session = follows_session(t);
     for (uint32_t i = 0; i < t->count && t->is_quiet && !is_meeting; i++)
         route_to_home(s, &t->calls[i]);

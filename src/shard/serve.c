@@ -154,56 +154,6 @@ static bool can_serve(struct ctx *ctx, const struct waiter *w, uint32_t db, stru
     return (w->flags & BLOCK_UNTIL_GONE) || (e && e->type == w->type);
 }
 
-// --- serving what lies on several shards ---------------------------------------------------------
-
-// BLMOVE to another shard: an operation of its own, in which those shards meet. It enters the
-// inboxes before the reply of what made the key ready can be seen, so whatever is sent after that
-// reply comes behind it.
-static void run_retry(struct shard *s, struct ctx *ctx, struct operation *op)
-{
-    struct waiter *w = op->waiter;
-    int position;
-    command_keys(w->cmd, w->argc, w->argv, &position, NULL, 1);
-    struct slice key = w->argv[position];
-    w->is_retrying = false;
-    interest_ready(ctx, w->db, key); // for those behind it
-    if (can_serve(ctx, w, w->db, key) && waiter_claim(w, WAITER_CLAIMED))
-        serve_claimed(s, ctx, w, key);
-}
-
-static void retry_done(struct operation *op)
-{
-    struct shard *s = op->owner;
-    operation_free(&s->pool, op);
-}
-
-// All shards with keys of the waiter's command. Every shard where the runner may find somebody else
-// to serve must be among them, so the source's queue is served on from there.
-static void retry(struct shard *s, struct ctx *ctx, struct waiter *w)
-{
-    uint32_t shards[SETTINGS_THREADS_MAX], count = 0;
-    int positions[4];
-    bool has[SETTINGS_THREADS_MAX] = {0};
-    int keys = command_keys(w->cmd, w->argc, w->argv, positions, NULL, ARRAY_LEN(positions));
-    if (w->is_retrying) return;
-    w->is_retrying = true;
-    for (int i = 0; i < keys; i++) has[engine_shard_of(s->engine, w->argv[positions[i]])] = true;
-    for (uint32_t i = 0; i < s->group->count; i++)
-        if (has[i]) shards[count++] = i;
-    struct operation *op = operation_new(&s->pool);
-    op->kind = OPERATION_MEETING;
-    op->meet = run_retry;
-    op->done = retry_done;
-    op->owner = s;
-    op->session = NULL; // that of who waits may be gone before the shards have met
-    op->db = w->db;
-    op->now_ms = ctx->now_ms;
-    op->waiter = w;
-    atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed); // a link holds one
-    operation_set_parts(&s->pool, op, shards, count);
-    shard_enter(s, op);
-}
-
 // --- the ready keys ------------------------------------------------------------------------------
 
 static bool has_its_keys(const struct shard *s, const struct ctx *ctx, const struct waiter *w)
@@ -216,9 +166,8 @@ static bool has_its_keys(const struct shard *s, const struct ctx *ctx, const str
     return true;
 }
 
-// In order of arrival. A waiter that needs more shards than are at hand gets them; those behind it
-// are served after it.
-static void serve_queue(struct shard *s, struct ctx *ctx, struct interest *i)
+// In order of arrival. False: a waiter needs more shards than are at hand.
+static bool serve_queue(struct shard *s, struct ctx *ctx, struct interest *i)
 {
     struct wait_link *link = i->first, *next;
     struct slice key = interest_key(i);
@@ -226,25 +175,71 @@ static void serve_queue(struct shard *s, struct ctx *ctx, struct interest *i)
         struct waiter *w = link->waiter;
         next = link->next;
         if (atomic_load(&w->state) != WAITER_WAITING || !can_serve(ctx, w, i->db, key)) continue;
-        if (!has_its_keys(s, ctx, w)) {
-            retry(s, ctx, w);
-            return;
-        }
+        if (!has_its_keys(s, ctx, w)) return false;
         if (!waiter_claim(w, WAITER_CLAIMED)) continue;
         // The queue cannot change but by this: nothing that is served unlinks another's link.
         serve_claimed(s, ctx, w, key);
     }
+    return true;
+}
+
+// False: there is somebody who needs other shards. He holds up those behind, for the first key that
+// became ready serves first.
+static bool serve_keys(struct shard *s, struct ctx *ctx)
+{
+    struct interest *i;
+    struct ctx c = *ctx;
+    bool is_served = true;
+    while (is_served && (i = interest_take_ready(ctx->space))) {
+        i->is_held = true; // not freed while its queue is walked
+        is_served = serve_queue(s, &c, i);
+        i->is_held = false;
+        if (is_served)
+            interest_settle(i);
+        else
+            interest_put_back(ctx->space, i);
+    }
+    ctx->begin_ticks = clock_ticks();
+    return is_served;
+}
+
+// --- serving what lies on several shards ---------------------------------------------------------
+
+static void run_retry(struct shard *s, struct ctx *ctx, struct operation *op)
+{
+    struct shard *asker = op->owner; // parked, or this one
+    asker->is_retrying = false;
+    interest_move_ready(ctx->space, asker->space);
+    serve_keys(s, ctx);
+}
+
+static void retry_done(struct operation *op)
+{
+    struct shard *s = op->owner;
+    operation_free(&s->pool, op);
+}
+
+// BLMOVE to another shard: an operation of its own, in which all shards meet, for whoever waits
+// there may move it on to any other. It enters the inboxes before the reply of what made the key
+// ready can be seen, so whatever is sent after that reply comes behind it.
+static void retry(struct shard *s, const struct ctx *ctx)
+{
+    uint32_t shards[SETTINGS_THREADS_MAX], count = s->group->count;
+    s->is_retrying = true;
+    for (uint32_t i = 0; i < count; i++) shards[i] = i;
+    struct operation *op = operation_new(&s->pool);
+    op->kind = OPERATION_MEETING;
+    op->meet = run_retry;
+    op->done = retry_done;
+    op->owner = s;
+    op->session = NULL; // nobody's
+    op->db = ctx->db;
+    op->now_ms = ctx->now_ms;
+    operation_set_parts(&s->pool, op, shards, count);
+    shard_enter(s, op);
 }
 
 void serve_ready(struct shard *s, struct ctx *ctx)
 {
-    struct interest *i;
-    struct ctx c = *ctx;
-    while ((i = interest_take_ready(ctx->space))) {
-        i->is_held = true; // not freed while its queue is walked
-        serve_queue(s, &c, i);
-        i->is_held = false;
-        interest_settle(i);
-    }
-    ctx->begin_ticks = clock_ticks();
+    if (!s->is_retrying && !serve_keys(s, ctx)) retry(s, ctx);
 }

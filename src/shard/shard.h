@@ -68,6 +68,7 @@ struct shard {
     struct inbox_queue backlog; // taken out of the inbox, not run yet
     bool is_parked;             // waits for a meeting to be over, which may be gone already
     bool is_inside;             // in shard_turn_inside: as if parked
+    bool is_retrying;           // who waits for what is ready is served when all shards meet
     struct operation *travelling, *travelling_tail; // meetings of this turn, not entered yet
     uint32_t travelling_count;                      // their requests
     struct mail *local_mail, *local_mail_tail;      // to itself

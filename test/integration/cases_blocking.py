@@ -250,6 +250,44 @@ c<
 b> LRANGE {q} 0 -1
 b> EXISTS {r}
 
+== who is behind in a chain sees its end, never its middle
+a? BLMOVE {q} {r} LEFT LEFT 0
+c? BLMOVE {r} {s} LEFT LEFT 0
+b> RPUSH {q} x ; LPOP {r} ; LLEN {s}
+a<
+c<
+
+== first all who wait for one key, then those for what they moved it to
+a? BLMOVE {r} {s} RIGHT RIGHT 0
+c? BRPOPLPUSH {q} {r} 0
+d? BLMOVE {q} {s} RIGHT LEFT 0
+e? BRPOP {s} 0
+b> RPUSH {q} v5 v6
+a<
+c<
+d<
+e<
+b> LRANGE {s} 0 -1
+
+== the key that a transaction readied first serves first, whoever needs how many shards
+a? BLMOVE {q} {r} LEFT LEFT 0
+c? BLPOP {s} {q} 0
+b> MULTI ; RPUSH {q} 1 2 ; RPUSH {s} 3 ; EXEC
+a<
+c<
+b> LRANGE {q} 0 -1
+b> LRANGE {s} 0 -1
+
+== one who waits to move an element to the same key, then one to another
+a? BLMOVE {q} {q} LEFT RIGHT 0
+c? BLMOVE {q} {r} LEFT RIGHT 0
+d? BLPOP {q} 0
+b> RPUSH {q} 1 2 3
+a<
+c<
+d<
+b> LRANGE {q} 0 -1
+
 == BRPOPLPUSH of a key to itself
 a? BRPOPLPUSH {q} {q} 0
 b> RPUSH {q} 1
@@ -875,6 +913,16 @@ blocked 1
 b> RPUSH {q} 1
 b> RPUSH {r} 2
 a<
+
+== CLIENT UNBLOCK and CLIENT KILL keep their place in a transaction
+a? BLPOP {q} 0
+b> MULTI ; RPUSH {q} x ; CLIENT UNBLOCK <id:a> ; EXEC
+a<
+b> LPOP {q}
+a? BLPOP {q} 0
+b> MULTI ; RPUSH {q} x ; CLIENT KILL ID <id:a> ; EXEC
+blocked 0
+b> LPOP {q}
 
 == whoever disconnects takes nothing
 a? BLPOP {q} 0

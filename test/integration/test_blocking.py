@@ -461,6 +461,28 @@ def hung_up_unread(t, threads, io):
     t.check(all(conn.read() == PONG for _ in range(20000)), "all are answered")
 
 
+@test("CLIENT UNBLOCK and CLIENT KILL keep their place among what a connection sends", **BACKENDS)
+def in_their_place(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    for i in range(45):
+        key, conn = f"place:{i}", server.connect()
+        for _ in range(40):
+            conn.cmd("GET", f"home:{i % 4}")  # it moves there, be it far from the list
+        id = conn.cmd("CLIENT", "ID").value
+        conn.write("BLPOP", key, 0)
+        wait_blocked(t, control, 1)
+        unblock, push, kill = ("CLIENT", "UNBLOCK", id), ("RPUSH", key, "x"), ("CLIENT", "KILL", "ID", id)
+        commands, replies, left = [
+            ([unblock, push], [1, 1], 1),
+            ([push, unblock], [1, 0], 0),
+            ([kill, push], [1, 1], 1),
+        ][i % 3]
+        t.equal([r.value for r in control.pipeline(commands)], replies)
+        t.equal(control.cmd("LLEN", key), R(":", left), str(commands))
+        conn.close()
+
+
 @test("what is pushed while a command is on its way to wait does not wait with it", **BACKENDS)
 def pushed_meanwhile(t, threads, io):
     server = t.gyre(threads=threads, io=io)
