@@ -67,10 +67,9 @@ static void heap_remove(struct blocked *b, struct client *c)
         sift_down(b, at, last);
 }
 
-static void set_timer(struct worker *w)
+int64_t blocked_next_ms(const struct blocked *b)
 {
-    struct blocked *b = &w->blocked;
-    w->shard.next_timer_ms = b->count ? deadline_of(b->heap[0]) : INT64_MAX;
+    return b->count ? deadline_of(b->heap[0]) : INT64_MAX;
 }
 
 void blocked_free(struct blocked *b)
@@ -87,7 +86,7 @@ void blocked_begin(struct client *c)
     c->blocked_at = NOT_IN_HEAP;
     stat_add(&w->blocked.clients, 1);
     if (deadline_of(c) != INT64_MAX) heap_add(&w->blocked, c);
-    set_timer(w);
+    worker_set_timer(w);
     if (c->is_dead)
         blocked_cancel(c, WAITER_TIMED_OUT);
     else if (c->has_eof)
@@ -103,7 +102,7 @@ void blocked_end(struct client *c)
     c->session.is_blocked = false;
     stat_add(&w->blocked.clients, -(uint64_t)1);
     if (c->blocked_at != NOT_IN_HEAP) heap_remove(&w->blocked, c);
-    set_timer(w);
+    worker_set_timer(w);
     serve_dismiss(&w->shard, waiter);
 }
 
@@ -134,5 +133,5 @@ void blocked_run_timers(struct worker *w)
         heap_remove(b, c); // once: who serves it at this moment ends it
         blocked_cancel(c, WAITER_TIMED_OUT);
     }
-    set_timer(w);
+    worker_set_timer(w);
 }

@@ -26,5 +26,7 @@ void blocked_end(struct client *c);
 bool blocked_cancel(struct client *c, enum waiter_end end);
 // See shard_hooks.
 bool blocked_has_hung_up(const struct operation *op);
+// Unix ms of the earliest deadline; INT64_MAX: none.
+int64_t blocked_next_ms(const struct blocked *b);
 // Ends those whose time has come; for shard_hooks.timers.
 void blocked_run_timers(struct worker *w);

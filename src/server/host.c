@@ -79,9 +79,10 @@ static void kill_session(struct ctx *ctx, struct session *s)
 static void pause_clients(struct ctx *ctx, enum host_pause mode, int64_t until_ms)
 {
     struct worker *w = worker_here(ctx);
-    if (until_ms == 0) { // at the next cron, which ends it
+    if (until_ms == 0) { // not in the midst of a command: when this shard sees to its timers
         if (w->pause_until_ms) w->pause_until_ms = 1;
         w->shard.space->pause_until_ms = 0;
+        worker_set_timer(w);
         return;
     }
     // A second pause only ever makes the first longer and stronger.
@@ -89,6 +90,7 @@ static void pause_clients(struct ctx *ctx, enum host_pause mode, int64_t until_m
     w->pause_mode = is_paused && w->pause_mode == PAUSE_ALL ? PAUSE_ALL : mode;
     w->pause_until_ms = is_paused ? MAX(w->pause_until_ms, until_ms) : until_ms;
     w->shard.space->pause_until_ms = w->pause_until_ms;
+    worker_set_timer(w);
 }
 
 static void monitor(struct ctx *ctx, bool on)

@@ -63,10 +63,12 @@ static bool is_postponed(struct client *c, const struct call *call)
 {
     struct worker *w = c->worker;
     if (LIKELY(!w->pause_until_ms)) return false;
-    if (shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
+    // Past its end, too, until those go on who were held up: which inside of a command they do not.
+    if (w->shard.is_inside && shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct piece *p = &call->piece;
     if (w->pause_mode == PAUSE_ALL || (call->is_exec && transaction_writes(c))) return true;
-    return p->cmd && !p->say && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
+    bool is_asked_for = !p->say || transaction_queues(call);
+    return p->cmd && is_asked_for && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
 }
 
 static bool publishes(const struct client *c, const struct call *call)
@@ -131,6 +133,7 @@ static bool may_join(struct client *c, struct run *run, const struct call *call)
     if (is_paused || (is_publishing && is_held_by_fence(c, run, call))) {
         c->is_paused = run->must_wait = run->count == 0;
         c->is_postponed = is_put_off;
+        c->paused_number = ++c->worker->paused_count;
         return false;
     }
     run->publishes = is_publishing;

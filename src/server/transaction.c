@@ -280,6 +280,11 @@ static void route_queued(struct call *call)
     }
 }
 
+bool transaction_queues(const struct call *call)
+{
+    return call->piece.say && slice_is(slice_of(call->piece.say), SAY_QUEUED);
+}
+
 void transaction_route(struct client *c, struct call *call)
 {
     const struct command *cmd = call->piece.cmd;

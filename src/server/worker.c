@@ -2,6 +2,7 @@
 #include "server/worker.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -45,21 +46,33 @@ static void flush(struct shard *s)
     }
 }
 
-// All that `release` says were held up go on, oldest first. Any may be gone when its turn comes:
-// what those before it sent is executed here.
+struct held_up {
+    uint64_t number, id; // of the client
+};
+
+static int by_number(const void *a, const void *b)
+{
+    const struct held_up *x = a, *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+// All that `release` says were held up go on, in the order in which they were. Any may be gone when
+// its turn comes: what those before it sent is executed here.
 static void resume_all(struct worker *w, bool (*release)(struct client *c))
 {
     uint32_t count = 0;
-    uint64_t *ids = mem_alloc((w->client_count + 1) * sizeof ids[0]);
+    struct held_up *all = mem_alloc((w->client_count + 1) * sizeof all[0]);
     for (struct client *c = w->clients; c; c = c->next)
-        if (c->is_paused || c->session.awaits_stop) ids[count++] = c->session.id;
-    while (count) {
-        struct client *c = client_ids_find(&w->ids, ids[--count]);
+        if (c->is_paused || c->session.awaits_stop)
+            all[count++] = (struct held_up){c->paused_number, c->session.id};
+    qsort(all, count, sizeof all[0], by_number);
+    for (uint32_t i = 0; i < count; i++) {
+        struct client *c = client_ids_find(&w->ids, all[i].id);
         if (!c || !release(c)) continue;
         client_resume(c);
         client_settle(c);
     }
-    mem_free(ids);
+    mem_free(all);
 }
 
 static bool release_paused(struct client *c)
@@ -73,7 +86,14 @@ static void end_pause(struct worker *w, int64_t now_ms)
 {
     if (!w->pause_until_ms || now_ms < w->pause_until_ms) return;
     w->pause_until_ms = 0;
+    worker_set_timer(w);
     resume_all(w, release_paused);
+}
+
+void worker_set_timer(struct worker *w)
+{
+    int64_t due_ms = blocked_next_ms(&w->blocked);
+    w->shard.next_timer_ms = w->pause_until_ms ? MIN(due_ms, w->pause_until_ms) : due_ms;
 }
 
 static void resume_writers(struct shard *s)
@@ -190,7 +210,6 @@ static void cron(struct shard *s)
         persistence_cron(w->server->persistence, now_ms);
     }
     if (s->is_parked && busy_is_on(s->engine)) busy_refuse_waiting(w);
-    end_pause(w, now_ms);
     output_trim(w);
     if (now_ms - w->last_cron_ms < 1000 && now_ms >= w->last_cron_ms) return;
     w->last_cron_ms = now_ms;
@@ -202,7 +221,9 @@ static void cron(struct shard *s)
 
 static void run_timers(struct shard *s)
 {
-    blocked_run_timers(worker_of(s));
+    struct worker *w = worker_of(s);
+    blocked_run_timers(w);
+    end_pause(w, shard_now_ms(s));
 }
 
 static const struct shard_hooks hooks = {.flush = flush,

@@ -62,7 +62,8 @@ struct worker {
     bool has_waiting_writers; // until the snapshot has what they want to change
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
-    int64_t pause_until_ms;                     // 0: not paused
+    int64_t pause_until_ms;                     // 0: not paused; long ago: at the next turn
+    uint64_t paused_count;                      // connections that were held up, ever
     struct run_space *space;                    // of the turn that is taken now:
     struct run_space outer_space, *inner_space; // of one inside another (busy.h); owned, or NULL
     // Published.
@@ -79,6 +80,8 @@ void worker_destroy(struct worker *w);
 // A turn in the midst of something that takes long: connections are read and answered, but nothing
 // is executed on the keyspace (shard_turn_inside).
 void worker_turn_inside(struct worker *w);
+// After pause_until_ms or who waits how long has changed.
+void worker_set_timer(struct worker *w);
 // To whom SHUTDOWN was said at home here: the server cannot stop. Any thread.
 void worker_tell_goes_on(struct worker *w);
 // Ticks until the server stops, then until what is under way has been answered on all shards.

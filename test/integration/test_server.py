@@ -24,6 +24,7 @@ from harness import (
     bulk,
     encode,
     info,
+    ready,
     wait_for,
 )
 from runner import test
@@ -953,6 +954,39 @@ def pause(t, threads, io):
     for conn in conns:
         t.equal(conn.read(), bulk("new"))
     t.check(time.monotonic() - began >= 0.29, "PAUSE ALL held nobody")
+
+
+@test("what CLIENT PAUSE put off goes on in its order, before what comes afterwards", threads=(1,), io=("uring", "poll"))
+def pause_order(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    conns = [t.connect(server) for _ in range(6)]
+    for end in (("CLIENT", "UNPAUSE"), None):
+        control.pipeline([("DEL", "q"), ("CLIENT", "PAUSE", 60000 if end else 200, "WRITE")])
+        t.rng.shuffle(conns)
+        for i, conn in enumerate(conns):
+            conn.write("RPUSH", "q", i)
+            control.cmd("PING")  # so it has been read
+        if end:
+            t.equal(control.cmd("EXISTS", "q"), R(":", 0))
+            t.equal(control.cmd(*end), OK)
+        control.cmd("RPUSH", "q", len(conns))
+        t.equal([r.value for r in control.cmd("LRANGE", "q", 0, -1).value], [b"%d" % i for i in range(7)])
+        t.equal([conn.read().value for conn in conns], [1, 2, 3, 4, 5, 6])
+
+
+@test("CLIENT PAUSE WRITE puts off what is put into a transaction", **BOTH)
+def pause_queued(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, conn = t.connect(server), t.connect(server)
+    t.equal(conn.cmd("MULTI"), OK)
+    t.equal(control.cmd("CLIENT", "PAUSE", "60000", "WRITE"), OK)
+    t.equal(conn.cmd("GET", "k").value, b"QUEUED")
+    conn.write("SET", "k", 1)
+    t.check(not ready(conn.sock, 0.02)[0], "it was queued")
+    t.equal(control.cmd("CLIENT", "UNPAUSE"), OK)
+    t.equal(conn.read().value, b"QUEUED")
+    t.equal(conn.cmd("EXEC").value, [R("$", None), OK])
 
 
 @test("what CLIENT PAUSE put off goes with its connection", **BOTH)
