@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/call.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/engine.h"
@@ -148,6 +150,7 @@ static void run_select(struct call_scope *s)
     struct ctx *ctx = &s->ctx;
     struct session *session = ctx->session;
     struct session stand_in = {.id = session->id, .home = session->home, .db = ctx->db};
+    memcpy(stand_in.peer, session->peer, sizeof stand_in.peer); // which stays, and the slow log shows
     ctx->session = &stand_in;
     engine_execute(ctx, ctx->space->shard);
     ctx->session = session;

@@ -35,7 +35,7 @@ struct engine {
     const struct host *host;
     char run_id[41];
     int64_t started_ms;
-    _Atomic int64_t loaded_ms; // when the data were loaded; 0: not yet, or there were none to load
+    _Atomic int64_t loaded_ms; // when the data were loaded; 0: not yet
     struct slowlog *slowlog;
     struct latency_monitor *latency;
     _Atomic uint64_t next_session_id;

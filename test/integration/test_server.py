@@ -868,8 +868,10 @@ def slowlog(t, threads, io):
     conn = t.connect(t.gyre(threads=threads, io=io))
     conn.pipeline([("CONFIG", "SET", "slowlog-log-slower-than", "0"), ("SLOWLOG", "RESET")])
     try:
+        conn.cmd("EVAL", "redis.call('SELECT', 1) redis.call('INCR', KEYS[1])", 1, "k")
         conn.pipeline([("SET", f"k{i}", i) for i in range(30)])
         entries = conn.cmd("SLOWLOG", "GET", "100").value
+        t.equal({e.value[4].value for e in entries[:33]}, {entries[0].value[4].value}, "whose they are")
         words = [[w.value for w in e.value[3].value] for e in entries]
         t.equal(
             words[:30],
