@@ -150,7 +150,8 @@ static void run_select(struct call_scope *s)
     struct ctx *ctx = &s->ctx;
     struct session *session = ctx->session;
     struct session stand_in = {.id = session->id, .home = session->home, .db = ctx->db};
-    memcpy(stand_in.peer, session->peer, sizeof stand_in.peer); // which stays, and the slow log shows
+    // For the slow log; it never changes.
+    memcpy(stand_in.peer, session->peer, sizeof stand_in.peer);
     ctx->session = &stand_in;
     engine_execute(ctx, ctx->space->shard);
     ctx->session = session;
