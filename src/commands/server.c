@@ -12,6 +12,7 @@
 #include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/host.h"
+#include "engine/settings.h"
 #include "engine/version.h"
 
 static void time_(struct ctx *ctx)
@@ -120,26 +121,26 @@ static void monitor(struct ctx *ctx)
     reply_ok(ctx->reply);
 }
 
-// The enum host_shutdown flags of the arguments; -1 if they make no sense.
+// The enum stop_flag set of the arguments; -1 if they make no sense.
 static int parse_shutdown(const struct ctx *ctx, bool *is_abort)
 {
     int flags = 0;
     *is_abort = false;
     for (int i = 1; i < ctx->argc; i++) {
         if (ctx_arg_is(ctx, i, "nosave"))
-            flags |= SHUTDOWN_NOSAVE;
+            flags |= STOP_NOSAVE;
         else if (ctx_arg_is(ctx, i, "save"))
-            flags |= SHUTDOWN_SAVE;
+            flags |= STOP_SAVE;
         else if (ctx_arg_is(ctx, i, "now"))
-            flags |= SHUTDOWN_NOW;
+            flags |= STOP_NOW;
         else if (ctx_arg_is(ctx, i, "force"))
-            flags |= SHUTDOWN_FORCE;
+            flags |= STOP_FORCE;
         else if (ctx_arg_is(ctx, i, "abort"))
             *is_abort = true;
         else
             return -1;
     }
-    bool is_both = (flags & SHUTDOWN_SAVE) && (flags & SHUTDOWN_NOSAVE);
+    bool is_both = (flags & STOP_SAVE) && (flags & STOP_NOSAVE);
     return is_both || (*is_abort && flags) ? -1 : flags;
 }
 

@@ -44,7 +44,6 @@ struct host_info {          // the server's part of INFO
     uint64_t memory_startup_bytes, memory_peak_bytes; // used after start-up; most ever
 };
 
-enum host_shutdown { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
 enum host_pause { PAUSE_WRITE, PAUSE_ALL };
 // May a script that takes long go on? The server stops, and waits for those that have written; or
 // for none.
@@ -137,7 +136,7 @@ struct host {
     enum host_save (*begin_snapshot)(struct ctx *ctx, bool may_schedule);
     enum host_save (*begin_rewrite)(struct ctx *ctx);
     void (*persistence)(struct ctx *ctx, struct persistence_info *out);
-    // false with a text if it must not stop now.
+    // flags: enum stop_flag (settings.h). False with a text if it must not stop now.
     bool (*shutdown)(struct ctx *ctx, int flags, char *error, size_t error_size);
     bool (*abort_shutdown)(struct ctx *ctx);
 };

@@ -37,10 +37,11 @@ struct session {
     _Atomic uint32_t redirect_found; // while CLIENT TRACKING runs: where REDIRECT's id is, + 1
     struct names *tracking_prefixes; // BCAST; owned, NULL: none
     bool is_authenticated;
-    bool is_closing;  // close once the replies written so far are sent
-    bool is_cut_off;  // close at once
-    bool awaits_stop; // it said SHUTDOWN: what it sent after that is not executed before the server
-                      // either stops or cannot
+    bool is_closing; // close once the replies written so far are sent
+    bool is_cut_off; // close at once
+    // It said SHUTDOWN: the number of that request, and what it sent after it is not executed
+    // before the server either stops or cannot. 0: it did not.
+    uint64_t awaits_stop;
     bool is_monitor;
     bool is_no_touch, is_no_evict;
     bool is_unix_socket;

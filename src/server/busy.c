@@ -51,14 +51,6 @@ void busy_refuse_waiting(struct worker *w)
 
 // --- the turn inside -----------------------------------------------------------------------------
 
-static enum host_patience patience_of(struct server *server)
-{
-    // Relaxed: seen now or in 10 ms.
-    if (!atomic_load_explicit(&server->is_ending, memory_order_relaxed)) return HOST_IS_PATIENT;
-    bool is_at_once = atomic_load_explicit(&server->is_nothing_saved, memory_order_relaxed);
-    return is_at_once ? HOST_STOPS_AT_ONCE : HOST_STOPS;
-}
-
 enum host_patience busy_turn(struct ctx *ctx)
 {
     struct server *server = ctx->engine->host->owner;
@@ -67,5 +59,5 @@ enum host_patience busy_turn(struct ctx *ctx)
     busy_refuse_waiting(w);
     worker_turn_inside(w);
     crash_slot_set(work);
-    return patience_of(server);
+    return stop_patience(&server->stop);
 }

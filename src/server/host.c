@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "server/address.h"
 #include "server/busy.h"
@@ -314,21 +315,14 @@ static void tell_persistence(struct ctx *ctx, struct persistence_info *out)
 static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t error_size)
 {
     // Nothing to save yet, nobody to wait for; but a script that has written ends half done.
-    const char *busy = flags & SHUTDOWN_NOSAVE ? NULL : busy_text(ctx->engine);
+    const char *busy = flags & STOP_NOSAVE ? NULL : busy_text(ctx->engine);
     if (busy) {
         copy_text(error, error_size, busy);
         return false;
     }
-    ctx->session->awaits_stop = true;
-    struct server *server = server_of(ctx);
-    // Relaxed: the request to stop comes behind it.
-    if (flags & SHUTDOWN_FORCE)
-        atomic_store_explicit(&server->is_forced, true, memory_order_relaxed);
-    if (flags & SHUTDOWN_SAVE)
-        atomic_store_explicit(&server->is_all_saved, true, memory_order_relaxed);
-    if (flags & SHUTDOWN_NOSAVE)
-        atomic_store_explicit(&server->is_nothing_saved, true, memory_order_relaxed);
-    server_request_stop(server);
+    log_write(LOG_WARNING, "SHUTDOWN was said by id=%llu addr=%s",
+              (unsigned long long)ctx->session->id, ctx->session->peer);
+    ctx->session->awaits_stop = stop_request(server_of(ctx), (uint32_t)flags);
     return true;
 }
 

@@ -785,7 +785,7 @@ static bool wait_for_job(struct persistence *p)
 {
     int64_t stuck_since_us = 0;
     bool goes_on = true;
-    while (p->running != JOB_NONE && goes_on && !atomic_load(&p->server->is_nothing_saved))
+    while (p->running != JOB_NONE && goes_on && !stop_is_at_once(&p->server->stop))
         goes_on = wait_for_change(p, &stuck_since_us);
     return p->running == JOB_NONE;
 }
@@ -801,6 +801,13 @@ bool persistence_snapshot(struct persistence *p)
     }
     pthread_mutex_unlock(&p->mutex);
     return is_good;
+}
+
+void persistence_look_again(struct persistence *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->mutex);
 }
 
 bool persistence_save_at_end(struct persistence *p)

@@ -62,11 +62,6 @@ struct router {
     struct excess *excess, *excess_tail; // in the order of acceptance
     struct ring_ready signal_ready;
     int signal_fd;
-    _Atomic bool is_asked_to_stop;
-    bool is_deciding; // whether the server may stop; on a thread of its own
-    pthread_t decider;
-    bool may_stop;            // the answer, when
-    _Atomic bool has_decided; // it is there; seq_cst by default, with a wake behind it
     _Atomic bool is_stopping; // seq_cst by default: written once, with a wake behind it
     // A change of addresses that another thread waits for.
     pthread_mutex_t mutex;
@@ -281,7 +276,7 @@ static void on_signal(struct ring_ready *ready, int result)
     while (read(r->signal_fd, &info, sizeof info) == sizeof info) {
         log_write(LOG_WARNING, "Received %s scheduling shutdown...",
                   info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
-        atomic_store(&r->is_asked_to_stop, true);
+        stop_request(r->server, 0);
     }
     ring_ready_start(r->ring, ready); // it may have to be asked again
 }
@@ -464,42 +459,13 @@ struct router *router_new(struct server *server)
 
 // --- stopping ------------------------------------------------------------------------------------
 
-static void *decide(void *arg)
-{
-    struct router *r = arg;
-    r->may_stop = server_may_stop(r->server);
-    atomic_store(&r->has_decided, true);
-    ring_wake(NULL, r->ring);
-    return NULL;
-}
-
-// That takes as long as saving the data does: whoever comes meanwhile (with a SHUTDOWN NOSAVE, say)
-// is served, and so are changes of addresses.
-static void begin_deciding(struct router *r)
-{
-    atomic_store(&r->has_decided, false);
-    int failed = pthread_create(&r->decider, NULL, decide, r);
-    r->is_deciding = !failed;
-    if (failed) decide(r);
-}
-
-static bool may_stop(struct router *r)
-{
-    if (!r->is_deciding && atomic_exchange(&r->is_asked_to_stop, false)) begin_deciding(r);
-    if (!atomic_load(&r->has_decided)) return false;
-    atomic_store(&r->has_decided, false);
-    if (r->is_deciding) pthread_join(r->decider, NULL);
-    r->is_deciding = false;
-    return r->may_stop;
-}
-
 void router_run(struct router *r)
 {
     r->signal_ready.fd = r->signal_fd;
     r->signal_ready.done = on_signal;
     ring_ready_start(r->ring, &r->signal_ready);
     start_accepting(r, 0);
-    while (!may_stop(r)) {
+    while (!stop_is_decided(&r->server->stop)) {
         ring_run(r->ring, sooner(place_late_ones(r), settle_excess(r)));
         // Whose wake was taken in these turns is answered before the next wait.
         do answer_wanted(r);
@@ -516,9 +482,8 @@ void router_run(struct router *r)
     settle_excess(r);
 }
 
-void router_stop(struct router *r)
+void router_wake(struct router *r)
 {
-    atomic_store(&r->is_asked_to_stop, true);
     ring_wake(NULL, r->ring);
 }
 

@@ -13,7 +13,7 @@ struct router;
 
 // Opens the listening sockets. NULL: the reason was logged. Owned by the caller.
 struct router *router_new(struct server *server);
-// Runs until the server is to stop; then no connection is accepted any more.
+// Runs until it is decided to stop (stop.h); then no connection is accepted any more.
 void router_run(struct router *r);
 // Listens on the TCP addresses of `next` instead of the present ones; waits for the router's thread
 // to have done it. If they cannot be had, false, and the present ones stay. Any other thread, one
@@ -30,6 +30,6 @@ void router_ask(struct router *r, struct router_question *question);
 bool router_may_have_newcomers(struct router *r);
 // The settings that the router's thread may be using.
 const struct settings *router_held_settings(const struct router *r);
-// Makes router_run return; any thread.
-void router_stop(struct router *r);
+// It looks whether it was decided to stop; any thread.
+void router_wake(struct router *r);
 void router_free(struct router *r);

@@ -264,17 +264,13 @@ void server_feed_monitors_lua(struct worker *w, const struct ctx *ctx, int argc,
 
 // --- start and stop ------------------------------------------------------------------------------
 
-void server_request_stop(struct server *server)
-{
-    router_stop(server->router);
-}
-
 static struct server *server_new(struct config *config)
 {
     struct server *server = mem_calloc(sizeof *server);
     server->config = config;
     server->worker_count = (uint32_t)config->settings->threads;
     pthread_mutex_init(&server->mutex, NULL);
+    stop_init(&server->stop);
     host_init(server);
     server->engine =
         engine_new(commands_all, config->settings, server->worker_count, &server->host);
@@ -300,6 +296,7 @@ static void server_free(struct server *server)
     mem_free(server->workers);
     mem_free(server->group.shards);
     pthread_mutex_destroy(&server->mutex);
+    stop_destroy(&server->stop);
     mem_free(server);
 }
 
@@ -325,53 +322,6 @@ void server_log_ready(struct server *server)
     pthread_mutex_unlock(&server->mutex);
 }
 
-static bool must_save_at_end(struct server *server)
-{
-    pthread_mutex_lock(&server->mutex);
-    bool has_points = server->config->settings->save_count > 0;
-    pthread_mutex_unlock(&server->mutex);
-    return !server->is_nothing_saved && (server->is_all_saved || has_points);
-}
-
-static void note_ended(struct shard *s, void *arg)
-{
-    (void)s;
-    atomic_fetch_sub(&((struct server *)arg)->held_up, 1);
-}
-
-static void deliver_ending(struct shard *s, struct mail *mail)
-{
-    shard_enter_all(s, note_ended, CONTAINER_OF(mail, struct server, ending));
-}
-
-// What was begun before ends first: a script that has written is not cut off, and until then
-// somebody may come and say SHUTDOWN NOSAVE. While data are loaded nothing has begun.
-static void await_commands(struct server *server)
-{
-    enum { STEP_US = 500 };
-    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
-    atomic_store(&server->held_up, server->worker_count);
-    server->ending = (struct mail){.deliver = deliver_ending};
-    shard_post(NULL, &server->workers[0]->shard, &server->ending);
-    while (atomic_load(&server->held_up) && !atomic_load(&server->is_nothing_saved))
-        usleep(STEP_US);
-}
-
-bool server_may_stop(struct server *server)
-{
-    // Before anything is waited for that a script may hold up.
-    atomic_store(&server->is_ending, true);
-    await_commands(server);
-    if (!must_save_at_end(server) || persistence_snapshot(server->persistence)) return true;
-    if (atomic_load(&server->is_forced) || atomic_load(&server->is_nothing_saved)) return true;
-    log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
-                           "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
-    atomic_store(&server->is_all_saved, false);
-    atomic_store(&server->is_ending, false);
-    for (uint32_t i = 0; i < server->worker_count; i++) worker_tell_goes_on(server->workers[i]);
-    return false;
-}
-
 int server_run(struct config *config)
 {
     int status = 1;
@@ -383,7 +333,7 @@ int server_run(struct config *config)
         server_free(server);
         return status;
     }
-    server->is_started = start_workers(server);
+    server->is_started = start_workers(server) && stop_start(server);
     pthread_barrier_wait(&server->barrier);
     if (server->is_started) {
         server->startup_bytes = mem_used_bytes();
@@ -391,6 +341,7 @@ int server_run(struct config *config)
         persistence_start(server->persistence);
         loading_await(server->persistence);
         router_run(server->router);
+        stop_join(&server->stop);
         persistence_stop(server->persistence);
         // Release: what the router did before is seen by the workers.
         atomic_store_explicit(&server->is_stopping, true, memory_order_release);
@@ -400,7 +351,7 @@ int server_run(struct config *config)
     }
     pthread_barrier_wait(&server->barrier);
     join_workers(server);
-    if (server->is_started && must_save_at_end(server) &&
+    if (server->is_started && stop_must_save(&server->stop) &&
         !persistence_save_at_end(server->persistence))
         status = 1;
     router_free(server->router);

@@ -5,12 +5,15 @@
 //
 //     main thread   becomes the router (router.c): listens, accepts, places connections, signals
 //     workers       worker.c, one shard each
+//     decider       stop.c: asked to stop, it sees to it that the data are safe
+//     background    persistence.c: snapshots and rewrites
 //
 // What threads share here is atomic or guarded by `mutex`.
 #pragma once
 #include <pthread.h>
 
 #include "server/config.h"
+#include "server/stop.h"
 #include "server/worker.h"
 
 #define SERVER_OWN_FDS 64 // descriptors the server needs beside those of its clients
@@ -31,17 +34,14 @@ struct server {
     uint32_t worker_count;
     struct config *config; // guarded by mutex
     pthread_mutex_t mutex;
-    struct retired *retired;       // settings that some shard may still hold; guarded by mutex
-    bool is_started;               // all workers have their rings; written between two barriers
-    _Atomic bool is_ending;        // a stop was asked for: scripts do not hold it up for ever
-    _Atomic uint32_t held_up;      // shards that have not ended what they were asked before it
-    struct mail ending;            // asks them to say so
-    _Atomic bool is_stopping;      // workers leave their loops; both are set by the router
-    _Atomic bool is_all_saved;     // SHUTDOWN SAVE: also without save points
-    _Atomic bool is_forced;        // SHUTDOWN FORCE: also if the data cannot be saved
-    _Atomic bool is_nothing_saved; // SHUTDOWN NOSAVE: scripts that have written end, too
-    _Atomic uint32_t drained;      // workers that have nothing left to do
-    pthread_barrier_t barrier;     // workers and router, at start and stop
+    struct retired *retired; // settings that some shard may still hold; guarded by mutex
+    // Start and stop.
+    bool is_started; // all threads are there, with their rings; written between two barriers
+    struct stop stop;
+    _Atomic bool is_stopping;  // workers leave their loops; set by the main thread
+    _Atomic uint32_t drained;  // workers that have nothing left to do
+    pthread_barrier_t barrier; // workers and main thread
+    // Connections.
     _Atomic uint32_t client_count; // connections accepted and not closed
     stat_u64 total_connections;    // written by the router
     _Atomic uint64_t rejected_connections;
@@ -57,13 +57,8 @@ int server_run(struct config *config);
 
 // The data are loaded: says so in the log.
 void server_log_ready(struct server *server);
-// Asked to stop: saves the data if they are to be saved, while everything goes on. False: they
-// could not be saved, which was logged, and the server had better not stop. On a thread of its own.
-bool server_may_stop(struct server *server);
 // The worker with the fewest connections.
 struct worker *server_least_loaded(struct server *server);
-// Asks the router to stop the server; any thread, and signal handlers' thread.
-void server_request_stop(struct server *server);
 // Raises the limit of open files for so many clients; returns how many it allows, at most that.
 int64_t server_provide_descriptors(int64_t maxclients);
 // Does what a change of settings needs done before it can be published (sockets, limits,

@@ -106,8 +106,8 @@ static void resume_writers(struct shard *s)
 
 static bool release_from_stop(struct client *c)
 {
-    if (!c->session.awaits_stop) return false;
-    c->session.awaits_stop = false;
+    if (!c->session.awaits_stop || c->session.awaits_stop > c->worker->refused_number) return false;
+    c->session.awaits_stop = 0;
     const struct shard *s = &c->worker->shard;
     stats_count_error(s->engine->stats[s->id], "ERR");
     if (c->session.reply_mode != REPLY_ON) return true;
@@ -116,17 +116,25 @@ static bool release_from_stop(struct client *c)
     return true;
 }
 
+struct refusal {
+    struct mail mail;
+    uint64_t number;
+};
+
 static void deliver_goes_on(struct shard *s, struct mail *mail)
 {
-    mem_free(mail);
-    resume_all(worker_of(s), release_from_stop);
+    struct refusal *refusal = CONTAINER_OF(mail, struct refusal, mail);
+    struct worker *w = worker_of(s);
+    w->refused_number = refusal->number;
+    mem_free(refusal);
+    resume_all(w, release_from_stop);
 }
 
-void worker_tell_goes_on(struct worker *w)
+void worker_tell_goes_on(struct worker *w, uint64_t number)
 {
-    struct mail *mail = mem_alloc(sizeof *mail);
-    *mail = (struct mail){.deliver = deliver_goes_on};
-    shard_post(NULL, &w->shard, mail);
+    struct refusal *refusal = mem_alloc(sizeof *refusal);
+    *refusal = (struct refusal){.mail.deliver = deliver_goes_on, .number = number};
+    shard_post(NULL, &w->shard, &refusal->mail);
 }
 
 // Once a second: clients that idle too long, or stay above a soft limit.

@@ -59,6 +59,7 @@ struct worker {
     struct effects effects; // of the unit that runs, when they are logged
     struct log_totals log_totals;
     bool is_log_failing;
+    uint64_t refused_number;  // requests to stop up to this one were refused (stop.h)
     bool has_waiting_writers; // until the snapshot has what they want to change
     // CLIENT PAUSE on this shard.
     enum host_pause pause_mode;
@@ -82,8 +83,9 @@ void worker_destroy(struct worker *w);
 void worker_turn_inside(struct worker *w);
 // After pause_until_ms or who waits how long has changed.
 void worker_set_timer(struct worker *w);
-// To whom SHUTDOWN was said at home here: the server cannot stop. Any thread.
-void worker_tell_goes_on(struct worker *w);
+// Who said SHUTDOWN here, in a request up to this number, is told that the server does not stop.
+// Any thread.
+void worker_tell_goes_on(struct worker *w, uint64_t number);
 // Ticks until the server stops, then until what is under way has been answered on all shards.
 void worker_run(struct worker *w);
 

@@ -4,7 +4,7 @@
 import signal
 import time
 
-from harness import PATIENCE, SCALE, encode, free_port
+from harness import OK, PATIENCE, SCALE, R, encode, free_port
 from runner import test
 from test_persistence import Home
 
@@ -115,3 +115,40 @@ def comes_late(t, threads):
     t.equal(late.cmd("GET", "a").value, b"1")
     late.write("SHUTDOWN", "NOSAVE")
     t.equal(server.wait_exit(), 0)
+
+
+REFUSED = R("-", b"ERR Errors trying to SHUTDOWN. Check logs.")
+
+
+@test("who asks for a stop while one is decided is told what is decided then, and no flag is kept", threads=(1, 4), points=("", "3600 1"))
+def asked_again(t, threads, points):
+    home = Home(t, save=points, stop_writes_on_bgsave_error="no")
+    conn = home.run(threads, env={"GYRE_JITTER": "20"})
+    t.equal(conn.cmd("SET", "a", 1), OK)
+    home.path("dump.rdb").mkdir()
+    for _ in range(20):
+        askers = [t.connect(home.server) for _ in range(6)]
+        for asker in askers:
+            asker.write("SHUTDOWN", "SAVE")
+            time.sleep(t.rng.choice((0, 0.001, 0.005)))
+        for asker in askers:
+            t.equal(asker.read(), REFUSED)
+            asker.close()
+        t.equal(t.connect(home.server).cmd("INCR", "a").kind, ":")
+    home.path("dump.rdb").rmdir()
+    home.server.stop()
+    t.equal(home.path("dump.rdb").exists(), bool(points))  # no earlier SAVE counts
+
+
+@test("many ask for stops that are refused, from many connections: each is answered", threads=(1, 4))
+def storm(t, threads):
+    home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+    t.equal(home.run(threads, env={"GYRE_JITTER": "20"}).cmd("SET", "a", 1), OK)
+    home.path("dump.rdb").mkdir()
+    askers = [t.connect(home.server) for _ in range(8)]
+    for asker in askers:
+        asker.send(encode("SHUTDOWN") * 10)
+    for asker in askers:
+        t.equal([asker.read() for _ in range(10)], [REFUSED] * 10)
+    home.path("dump.rdb").rmdir()
+    home.server.stop()

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/stop.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/settings.h"
+#include "server/crash.h"
+#include "server/persistence.h"
+#include "server/router.h"
+#include "server/server.h"
+
+// --- asking --------------------------------------------------------------------------------------
+
+uint64_t stop_request(struct server *server, uint32_t flags)
+{
+    struct stop *s = &server->stop;
+    pthread_mutex_lock(&s->mutex);
+    s->is_asked = true;
+    s->asked_flags |= flags;
+    uint64_t number = s->number;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    persistence_look_again(server->persistence);
+    return number;
+}
+
+// By now. The mutex is held.
+static bool says(const struct stop *s, uint32_t flags)
+{
+    return ((s->flags | s->asked_flags) & flags) != 0;
+}
+
+bool stop_is_at_once(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool is_at_once = s->is_deciding && says(s, STOP_NOSAVE);
+    pthread_mutex_unlock(&s->mutex);
+    return is_at_once;
+}
+
+enum host_patience stop_patience(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    enum host_patience patience = !s->is_deciding        ? HOST_IS_PATIENT
+                                  : says(s, STOP_NOSAVE) ? HOST_STOPS_AT_ONCE
+                                                         : HOST_STOPS;
+    pthread_mutex_unlock(&s->mutex);
+    return patience;
+}
+
+bool stop_must_save(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool must_save = (s->must_save || says(s, STOP_SAVE)) && !says(s, STOP_NOSAVE);
+    pthread_mutex_unlock(&s->mutex);
+    return must_save;
+}
+
+// --- deciding ------------------------------------------------------------------------------------
+
+// Sends all shards the same thing to do, in one step (shard_enter_all).
+struct errand {
+    struct mail mail;
+    struct stop *stop;
+    uint32_t left;     // shards that have not done it; guarded by the stop's mutex,
+    bool is_abandoned; // and so is this: nobody waits for it, the last one frees it
+};
+
+static void do_errand(struct shard *shard, void *arg)
+{
+    struct errand *e = arg;
+    struct stop *s = e->stop;
+    (void)shard;
+    pthread_mutex_lock(&s->mutex);
+    bool is_mine = --e->left == 0 && e->is_abandoned;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    if (is_mine) mem_free(e);
+}
+
+static void deliver_errand(struct shard *shard, struct mail *mail)
+{
+    shard_enter_all(shard, do_errand, CONTAINER_OF(mail, struct errand, mail));
+}
+
+// Waits until every shard has done it, which is when it has done what was asked of it before; or
+// until nothing is waited for any more.
+static void send_errand(struct server *server)
+{
+    struct stop *s = &server->stop;
+    struct errand *e = mem_alloc(sizeof *e);
+    *e = (struct errand){.mail.deliver = deliver_errand, .stop = s, .left = server->worker_count};
+    shard_post(NULL, &server->workers[0]->shard, &e->mail);
+    pthread_mutex_lock(&s->mutex);
+    while (e->left && !says(s, STOP_NOSAVE)) pthread_cond_wait(&s->changed, &s->mutex);
+    bool is_done = e->left == 0;
+    e->is_abandoned = !is_done;
+    pthread_mutex_unlock(&s->mutex);
+    if (is_done) mem_free(e);
+}
+
+// What was begun before ends first: a script that has written is not cut off, and until then
+// somebody may come and say SHUTDOWN NOSAVE. While data are loaded nothing has begun.
+static void await_commands(struct server *server)
+{
+    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
+    send_errand(server);
+}
+
+static bool must_save(struct server *server)
+{
+    struct stop *s = &server->stop;
+    pthread_mutex_lock(&server->mutex);
+    bool has_points = server->config->settings->save_count > 0;
+    pthread_mutex_unlock(&server->mutex);
+    pthread_mutex_lock(&s->mutex);
+    s->must_save = has_points || says(s, STOP_SAVE);
+    bool must_save = s->must_save && !says(s, STOP_NOSAVE);
+    pthread_mutex_unlock(&s->mutex);
+    return must_save;
+}
+
+static bool may_stop(struct server *server)
+{
+    await_commands(server);
+    return !must_save(server) || persistence_snapshot(server->persistence);
+}
+
+// What has been asked until now is taken together.
+static void take_requests(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    while (!s->is_asked) pthread_cond_wait(&s->changed, &s->mutex);
+    s->flags = s->asked_flags;
+    s->is_asked = false;
+    s->asked_flags = 0;
+    s->number++;
+    s->is_deciding = true;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+// True: the server stops. Else those whose requests were taken are to be told, and which were is in
+// *number.
+static bool end_decision(struct stop *s, bool may_stop, uint64_t *number)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool stops = may_stop || says(s, STOP_FORCE | STOP_NOSAVE);
+    s->is_deciding = stops;
+    *number = s->number - 1;
+    pthread_mutex_unlock(&s->mutex);
+    return stops;
+}
+
+static bool decide(struct server *server)
+{
+    struct stop *s = &server->stop;
+    uint64_t number;
+    take_requests(s);
+    if (end_decision(s, may_stop(server), &number)) return true;
+    log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
+                           "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
+    for (uint32_t i = 0; i < server->worker_count; i++)
+        worker_tell_goes_on(server->workers[i], number);
+    return false;
+}
+
+static void *decider_main(void *arg)
+{
+    struct server *server = arg;
+    pthread_setname_np(pthread_self(), "gyre-stop");
+    crash_thread_begin();
+    while (!decide(server))
+        ;
+    atomic_store(&server->stop.is_decided, true);
+    router_wake(server->router);
+    crash_thread_end();
+    return NULL;
+}
+
+// --- life ----------------------------------------------------------------------------------------
+
+void stop_init(struct stop *s)
+{
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    s->number = 1;
+}
+
+void stop_destroy(struct stop *s)
+{
+    pthread_mutex_destroy(&s->mutex);
+    pthread_cond_destroy(&s->changed);
+}
+
+bool stop_start(struct server *server)
+{
+    int failed = pthread_create(&server->stop.thread, NULL, decider_main, server);
+    if (failed) log_write(LOG_WARNING, "Cannot start the stop thread: %s", strerror(failed));
+    return !failed;
+}
+
+void stop_join(struct stop *s)
+{
+    pthread_join(s->thread, NULL);
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// stop: from a request to stop until it is decided.
+//
+//   who asks       SHUTDOWN (host.c), signals (router.c): what they ask gathers, and has a number
+//   the decider    a thread that takes what has gathered, waits for what was begun before, has the
+//                  data saved, and decides. The server stops, which ends the router's loop; or it
+//                  goes on, and whose request had been taken are told so
+//
+// Meanwhile everything goes on. A request that comes while a decision is made may change that
+// (NOSAVE and FORCE count at once); if it goes against a stop, the next decision is this request's.
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/host.h"
+
+struct server;
+
+struct stop {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    // Guarded by mutex; of the flags both are enum stop_flag (engine/settings.h):
+    bool is_asked;        // since the last decision began,
+    uint32_t asked_flags; // to do this
+    bool is_deciding;     // or has decided to stop,
+    uint32_t flags;       // asked to do this
+    uint64_t number;      // of requests that come now; the smaller ones were taken
+    bool must_save;       // the last decision found
+    // The decider has decided to stop. Sequentially consistent: written once, a wake behind it.
+    _Atomic bool is_decided;
+};
+
+void stop_init(struct stop *s);
+void stop_destroy(struct stop *s);
+// The decider begins. False: it cannot, which was logged.
+bool stop_start(struct server *server);
+// It has decided to stop: waits for its end.
+void stop_join(struct stop *s);
+
+// Asks for a stop. Returns the request's number: worker_tell_goes_on is for those up to one. Any
+// thread.
+uint64_t stop_request(struct server *server, uint32_t flags);
+static inline bool stop_is_decided(const struct stop *s)
+{
+    return atomic_load(&s->is_decided);
+}
+// Is nothing waited for any more, as after SHUTDOWN NOSAVE? Any thread.
+bool stop_is_at_once(struct stop *s);
+// May a script go on that takes long? Any thread.
+enum host_patience stop_patience(struct stop *s);
+// It was decided to stop: are the data to be saved?
+bool stop_must_save(struct stop *s);
