@@ -584,6 +584,7 @@ bool keyspace_cron(struct keyspace *ks, int64_t now_ms, uint32_t budget,
 int64_t keyspace_next_cron_ms(const struct keyspace *ks)
 {
     if (ks->garbage) return 0;
+    if (ks->is_held) return INT64_MAX;
     int64_t next = INT64_MAX;
     for (uint32_t i = 0; i < ks->timed_dbs && ks->is_active_expire_on; i++) {
         const struct db *db = &ks->dbs[i];

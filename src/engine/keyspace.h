@@ -40,7 +40,8 @@ struct keyspace {
     struct random random;
     struct keyspace_stats stats;
     bool is_active_expire_on;  // DEBUG SET-ACTIVE-EXPIRE
-    int64_t pause_until_ms;    // see keyspace_is_paused
+    int64_t pause_until_ms;    // see keyspace_is_paused,
+    bool is_held;              // and this, too
     uint32_t timed_dbs;        // from this database on none has had anything that expires
     struct effects *effects;   // of the unit that runs (effect.h); NULL: nobody wants them
     struct snapshot *snapshot; // that is being taken (snapshot.h), or NULL
@@ -55,10 +56,11 @@ void keyspace_init(struct keyspace *ks, uint32_t shard, uint32_t db_count, uint6
                    int64_t now_ms);
 void keyspace_free(struct keyspace *ks);
 
-// CLIENT PAUSE: neither the clock nor who reads removes keys that have expired.
+// CLIENT PAUSE, or a stop that saves: neither the clock nor who reads removes keys that have
+// expired.
 static inline bool keyspace_is_paused(const struct keyspace *ks, int64_t now_ms)
 {
-    return __builtin_expect(now_ms < ks->pause_until_ms, 0);
+    return __builtin_expect(now_ms < ks->pause_until_ms || ks->is_held, 0);
 }
 
 // --- look-up -----------------------------------------------------------------------------------

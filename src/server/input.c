@@ -42,6 +42,16 @@ static struct slice first_key_of(const struct piece *p)
     return p->argv[i];
 }
 
+// By a stop that saves: what is written after the cut of its snapshot would not be safe.
+static bool is_held_by_stop(struct client *c, const struct call *call)
+{
+    struct worker *w = c->worker;
+    const struct piece *p = &call->piece;
+    if (LIKELY(!w->holds_writes)) return false;
+    if (call->is_exec && transaction_writes(c)) return true;
+    return p->cmd && !p->say && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
+}
+
 // A command that writes to a giant which the snapshot does not have yet would make everybody wait
 // while all of it is saved. So it waits itself, if it can be seen beforehand: here, on its own.
 static bool must_wait_for_snapshot(struct client *c, const struct call *call)
@@ -126,7 +136,7 @@ static bool is_held_by_fence(struct client *c, const struct run *run, const stru
 // May this call join the run? If not, the run ends before it.
 static bool may_join(struct client *c, struct run *run, const struct call *call)
 {
-    bool is_put_off = UNLIKELY(is_postponed(c, call));
+    bool is_put_off = UNLIKELY(is_postponed(c, call) || is_held_by_stop(c, call));
     bool is_paused = is_put_off || UNLIKELY(must_wait_for_snapshot(c, call));
     if (!is_paused && !is_in_order(c, run, call)) return false;
     bool is_publishing = publishes(c, call);

@@ -810,11 +810,18 @@ void persistence_look_again(struct persistence *p)
     pthread_mutex_unlock(&p->mutex);
 }
 
+bool persistence_is_all_saved(struct persistence *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    bool is_saved = p->info.snapshots && all_changes(p) == atomic_load(&p->dirty_at_save);
+    pthread_mutex_unlock(&p->mutex);
+    return is_saved;
+}
+
 bool persistence_save_at_end(struct persistence *p)
 {
     struct dir_error e;
-    bool is_saved = p->info.snapshots && all_changes(p) == atomic_load(&p->dirty_at_save);
-    return is_saved || save_now(p, &e);
+    return persistence_is_all_saved(p) || save_now(p, &e);
 }
 
 void persistence_switch_log(struct persistence *p, struct shard *here, bool is_on)

@@ -92,6 +92,8 @@ void persistence_stop(struct persistence *p);
 // Makes a snapshot in the background and waits for it, on a thread that runs no shard. False: it
 // failed, and was logged.
 bool persistence_snapshot(struct persistence *p);
+// Has nothing changed since the cut of the last snapshot? While nobody writes.
+bool persistence_is_all_saved(struct persistence *p);
 // What was asked of a stop has changed: who waits there looks whether it still does. Any thread.
 void persistence_look_again(struct persistence *p);
 // After the workers have ended: the last snapshot, if anything has changed since the one before.

@@ -64,15 +64,16 @@ bool stop_must_save(struct stop *s)
 struct errand {
     struct mail mail;
     struct stop *stop;
-    uint32_t left;     // shards that have not done it; guarded by the stop's mutex,
-    bool is_abandoned; // and so is this: nobody waits for it, the last one frees it
+    void (*run)(struct shard *s); // may be NULL
+    uint32_t left;                // shards that have not done it; guarded by the stop's mutex,
+    bool is_abandoned;            // and so is this: nobody waits for it, the last one frees it
 };
 
 static void do_errand(struct shard *shard, void *arg)
 {
     struct errand *e = arg;
     struct stop *s = e->stop;
-    (void)shard;
+    if (e->run) e->run(shard);
     pthread_mutex_lock(&s->mutex);
     bool is_mine = --e->left == 0 && e->is_abandoned;
     pthread_cond_broadcast(&s->changed);
@@ -85,14 +86,23 @@ static void deliver_errand(struct shard *shard, struct mail *mail)
     shard_enter_all(shard, do_errand, CONTAINER_OF(mail, struct errand, mail));
 }
 
-// Waits until every shard has done it, which is when it has done what was asked of it before; or
-// until nothing is waited for any more.
-static void send_errand(struct server *server)
+static struct errand *send_errand(struct server *server, void (*run)(struct shard *s),
+                                  bool is_abandoned)
 {
-    struct stop *s = &server->stop;
     struct errand *e = mem_alloc(sizeof *e);
-    *e = (struct errand){.mail.deliver = deliver_errand, .stop = s, .left = server->worker_count};
+    *e = (struct errand){.mail.deliver = deliver_errand,
+                         .stop = &server->stop,
+                         .run = run,
+                         .left = server->worker_count,
+                         .is_abandoned = is_abandoned};
     shard_post(NULL, &server->workers[0]->shard, &e->mail);
+    return e;
+}
+
+// Waits until every shard has done it, which is when it has done all that had entered before; or
+// until nothing is waited for any more.
+static void await_errand(struct stop *s, struct errand *e)
+{
     pthread_mutex_lock(&s->mutex);
     while (e->left && !says(s, STOP_NOSAVE)) pthread_cond_wait(&s->changed, &s->mutex);
     bool is_done = e->left == 0;
@@ -106,7 +116,37 @@ static void send_errand(struct server *server)
 static void await_commands(struct server *server)
 {
     if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
-    send_errand(server);
+    await_errand(&server->stop, send_errand(server, NULL, false));
+}
+
+static void hold_writes(struct server *server)
+{
+    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
+    server->stop.has_held = true;
+    await_errand(&server->stop, send_errand(server, worker_hold_writes, false));
+}
+
+static void release_writes(struct server *server)
+{
+    if (!server->stop.has_held) return;
+    server->stop.has_held = false;
+    send_errand(server, worker_release_writes, true);
+}
+
+// While it saves, writes are held: what came behind the cut of the snapshot could be saved only
+// when it is too late to go on if that fails. What had entered elsewhere before its home heard of
+// that may still come behind it, and so may who is served because of it (BLMOVE from shard to
+// shard); all of that is done soon, so another snapshot has it.
+static bool save(struct server *server)
+{
+    enum { TIMES = 4 };
+    struct persistence *p = server->persistence;
+    hold_writes(server);
+    for (int i = 0; i < TIMES; i++) {
+        if (!persistence_snapshot(p)) return false;
+        if (persistence_is_all_saved(p)) break;
+    }
+    return true;
 }
 
 static bool must_save(struct server *server)
@@ -125,7 +165,7 @@ static bool must_save(struct server *server)
 static bool may_stop(struct server *server)
 {
     await_commands(server);
-    return !must_save(server) || persistence_snapshot(server->persistence);
+    return !must_save(server) || save(server);
 }
 
 // What has been asked until now is taken together.
@@ -141,8 +181,8 @@ static void take_requests(struct stop *s)
     pthread_mutex_unlock(&s->mutex);
 }
 
-// True: the server stops. Else those whose requests were taken are to be told, and which were is in
-// *number.
+// True: the server stops; what is held remains so. Else those whose requests were taken are to be
+// told, and which were is in *number.
 static bool end_decision(struct stop *s, bool may_stop, uint64_t *number)
 {
     pthread_mutex_lock(&s->mutex);
@@ -161,6 +201,7 @@ static bool decide(struct server *server)
     if (end_decision(s, may_stop(server), &number)) return true;
     log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
                            "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
+    release_writes(server);
     for (uint32_t i = 0; i < server->worker_count; i++)
         worker_tell_goes_on(server->workers[i], number);
     return false;

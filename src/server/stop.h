@@ -7,7 +7,9 @@
 //                  data saved, and decides. The server stops, which ends the router's loop; or it
 //                  goes on, and whose request had been taken are told so
 //
-// Meanwhile everything goes on. A request that comes while a decision is made may change that
+// Meanwhile everything goes on; but while the data are saved, writes wait (worker_hold_writes), as
+// with CLIENT PAUSE WRITE, until the server ends or goes on: so all that was acknowledged is safe
+// before it is decided to stop. A request that comes while a decision is made may change that
 // (NOSAVE and FORCE count at once); if it goes against a stop, the next decision is this request's.
 #pragma once
 #include <pthread.h>
@@ -30,6 +32,7 @@ struct stop {
     uint32_t flags;       // asked to do this
     uint64_t number;      // of requests that come now; the smaller ones were taken
     bool must_save;       // the last decision found
+    bool has_held;        // writes, in this decision; the decider's
     // The decider has decided to stop. Sequentially consistent: written once, a wake behind it.
     _Atomic bool is_decided;
 };

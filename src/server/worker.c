@@ -137,6 +137,28 @@ void worker_tell_goes_on(struct worker *w, uint64_t number)
     shard_post(NULL, &w->shard, &refusal->mail);
 }
 
+void worker_hold_writes(struct shard *s)
+{
+    worker_of(s)->holds_writes = true;
+    s->space->is_held = true;
+}
+
+static void deliver_release(struct shard *s, struct mail *mail)
+{
+    mem_free(mail);
+    resume_all(worker_of(s), release_paused); // those that CLIENT PAUSE put off will be so again
+}
+
+// Who is resumed is read, which the middle of an item is no time for.
+void worker_release_writes(struct shard *s)
+{
+    struct mail *mail = mem_alloc(sizeof *mail);
+    worker_of(s)->holds_writes = false;
+    s->space->is_held = false;
+    *mail = (struct mail){.deliver = deliver_release};
+    shard_post(s, s, mail);
+}
+
 // Once a second: clients that idle too long, or stay above a soft limit.
 static void check_clients(struct worker *w, int64_t now_ms)
 {

@@ -65,6 +65,7 @@ struct worker {
     enum host_pause pause_mode;
     int64_t pause_until_ms;                     // 0: not paused; long ago: at the next turn
     uint64_t paused_count;                      // connections that were held up, ever
+    bool holds_writes;                          // a stop saves (stop.h)
     struct run_space *space;                    // of the turn that is taken now:
     struct run_space outer_space, *inner_space; // of one inside another (busy.h); owned, or NULL
     // Published.
@@ -86,6 +87,10 @@ void worker_set_timer(struct worker *w);
 // Who said SHUTDOWN here, in a request up to this number, is told that the server does not stop.
 // Any thread.
 void worker_tell_goes_on(struct worker *w, uint64_t number);
+// A stop saves: writes that have not entered wait, as with CLIENT PAUSE WRITE, and keys do not
+// expire; until they are let go. An item of the shard's inbox does it.
+void worker_hold_writes(struct shard *s);
+void worker_release_writes(struct shard *s);
 // Ticks until the server stops, then until what is under way has been answered on all shards.
 void worker_run(struct worker *w);
 

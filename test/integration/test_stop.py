@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stops while everything is on its way: the server ends in order, and (what sanitizers see) nothing is left behind."""
 
+import errno
+import os
 import signal
 import time
 
-from harness import OK, PATIENCE, SCALE, R, encode, free_port
+from faults import Disk
+from harness import OK, PATIENCE, SCALE, STANDIN, Failure, R, ReadTimeout, encode, free_port
 from runner import test
 from test_persistence import Home
 
@@ -117,6 +120,10 @@ def comes_late(t, threads):
     t.equal(server.wait_exit(), 0)
 
 
+def gyre_only():
+    return "only Gyre has it" if STANDIN else None
+
+
 REFUSED = R("-", b"ERR Errors trying to SHUTDOWN. Check logs.")
 
 
@@ -152,3 +159,68 @@ def storm(t, threads):
         t.equal([asker.read() for _ in range(10)], [REFUSED] * 10)
     home.path("dump.rdb").rmdir()
     home.server.stop()
+
+
+@test("what is acknowledged while a stop saves is saved, or the server goes on", threads=(1, 4), needs=gyre_only)
+def writes_amid_save(t, threads):
+    disk = Disk(t)
+    options = {"threads": threads, "save": "3600 1"}
+    server = disk.gyre(**options)
+    t.connect(server).cmd("DEBUG", "POPULATE", 5000, "key", 100)
+    writers = [t.connect(server) for _ in range(4)]
+    disk.delay_syncs(300_000)
+    disk.fail("rename", 1, errno.ENOSPC)  # of a snapshot after the first
+    acknowledged = 0
+    for number in range(10**9):
+        if number == 20:
+            server.send_signal(signal.SIGTERM)
+        try:
+            writers[number % 4].write("RPUSH", f"list:{number % 7}", number)
+            writers[number % 4].read()
+            acknowledged += 1
+        except (Failure, OSError):
+            break
+    t.equal(server.wait_exit(), 0)
+    disk.heal()
+    disk.delay_syncs(0)
+    conn = t.connect(disk.gyre(**options))
+    lengths = conn.pipeline([("LLEN", f"list:{i}") for i in range(7)])
+    t.check(sum(reply.value for reply in lengths) >= acknowledged, f"{acknowledged} were acknowledged: {lengths}")
+
+
+@test("while a stop saves, writes are held until it is refused, whatever CLIENT PAUSE does; reads are not", threads=(1, 4), needs=gyre_only)
+def held(t, threads):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no")
+    conn, script, exec_, blocked = (t.connect(server) for _ in range(4))
+    conn.pipeline([("SET", "a", 1), ("SET", "soon", 1, "PX", 300), ("CLIENT", "PAUSE", 10000, "WRITE")])
+    blocked.write("BLPOP", "list", 0)
+    os.mkdir(os.path.join(disk.root, "dump.rdb"))
+    disk.delay_syncs(round(1_500_000 * PATIENCE))
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.4 * PATIENCE)
+    script.write("EVAL", "return redis.call('INCR', KEYS[1])", 1, "b")
+    exec_.send(encode("MULTI") + encode("GET", "a") + encode("EVAL", "return redis.call('INCR', 'c')", 0) + encode("EXEC"))
+    t.equal([exec_.read().value for _ in range(2)], [b"OK", b"QUEUED"])
+    t.equal(conn.cmd("CLIENT", "UNPAUSE"), OK)
+    t.equal(conn.cmd("GET", "a").value, b"1")
+    t.equal(conn.cmd("GET", "soon").value, None)
+    t.equal(conn.cmd("DBSIZE").value, 2)  # nothing expires
+    conn.write("RPUSH", "list", "x")
+    for waiting in (conn, script, exec_):
+        try:
+            while waiting.read(0.2).value == b"QUEUED":
+                pass
+            raise Failure("held, yet answered")
+        except ReadTimeout:
+            pass
+    t.check(b"Errors trying to SHUTDOWN" not in server.log(), "the test is too slow")
+    t.equal([conn.read().value, script.read().value], [1, 1])
+    while (reply := exec_.read()).value == b"QUEUED":
+        pass
+    t.equal([item.value for item in reply.value], [b"1", 1])
+    t.equal(blocked.read().value[1].value, b"x")
+    t.check(b"Errors trying to SHUTDOWN" in server.log(), server.log_tail())
+    t.wait_for(lambda: conn.cmd("DBSIZE").value == 3, "expiry goes on")
+    os.rmdir(os.path.join(disk.root, "dump.rdb"))
+    disk.delay_syncs(0)
