@@ -328,8 +328,7 @@ static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t erro
 
 static bool abort_shutdown(struct ctx *ctx)
 {
-    (void)ctx;
-    return false; // a stop is never pending: it does not wait for anything yet
+    return stop_call_off(server_of(ctx));
 }
 
 void host_init(struct server *server)

@@ -785,7 +785,7 @@ static bool wait_for_job(struct persistence *p)
 {
     int64_t stuck_since_us = 0;
     bool goes_on = true;
-    while (p->running != JOB_NONE && goes_on && !stop_is_at_once(&p->server->stop))
+    while (p->running != JOB_NONE && goes_on && !stop_is_over(&p->server->stop))
         goes_on = wait_for_change(p, &stuck_since_us);
     return p->running == JOB_NONE;
 }

@@ -32,18 +32,43 @@ static bool says(const struct stop *s, uint32_t flags)
     return ((s->flags | s->asked_flags) & flags) != 0;
 }
 
-bool stop_is_at_once(struct stop *s)
+// Nothing is waited for any more. The mutex is held.
+static bool is_over(const struct stop *s)
+{
+    return s->is_called_off || says(s, STOP_NOSAVE);
+}
+
+bool stop_call_off(struct server *server)
+{
+    struct stop *s = &server->stop;
+    pthread_mutex_lock(&s->mutex);
+    bool is_under_way = s->is_asked || (s->is_deciding && !s->is_called_off);
+    bool is_in_time = is_under_way && !stop_is_decided(s);
+    if (is_in_time) {
+        s->is_called_off = true;
+        s->is_asked = false;
+        s->asked_flags = 0;
+        s->taken_number = s->number++;
+        pthread_cond_broadcast(&s->changed);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    persistence_look_again(server->persistence);
+    return is_in_time;
+}
+
+bool stop_is_over(struct stop *s)
 {
     pthread_mutex_lock(&s->mutex);
-    bool is_at_once = s->is_deciding && says(s, STOP_NOSAVE);
+    bool has_ended = s->is_deciding && is_over(s);
     pthread_mutex_unlock(&s->mutex);
-    return is_at_once;
+    return has_ended;
 }
 
 enum host_patience stop_patience(struct stop *s)
 {
     pthread_mutex_lock(&s->mutex);
-    enum host_patience patience = !s->is_deciding        ? HOST_IS_PATIENT
+    bool is_stopping = s->is_deciding && !s->is_called_off;
+    enum host_patience patience = !is_stopping           ? HOST_IS_PATIENT
                                   : says(s, STOP_NOSAVE) ? HOST_STOPS_AT_ONCE
                                                          : HOST_STOPS;
     pthread_mutex_unlock(&s->mutex);
@@ -104,7 +129,7 @@ static struct errand *send_errand(struct server *server, void (*run)(struct shar
 static void await_errand(struct stop *s, struct errand *e)
 {
     pthread_mutex_lock(&s->mutex);
-    while (e->left && !says(s, STOP_NOSAVE)) pthread_cond_wait(&s->changed, &s->mutex);
+    while (e->left && !is_over(s)) pthread_cond_wait(&s->changed, &s->mutex);
     bool is_done = e->left == 0;
     e->is_abandoned = !is_done;
     pthread_mutex_unlock(&s->mutex);
@@ -143,7 +168,7 @@ static bool save(struct server *server)
     struct persistence *p = server->persistence;
     hold_writes(server);
     for (int i = 0; i < TIMES; i++) {
-        if (!persistence_snapshot(p)) return false;
+        if (stop_is_over(&server->stop) || !persistence_snapshot(p)) return false;
         if (persistence_is_all_saved(p)) break;
     }
     return true;
@@ -168,42 +193,56 @@ static bool may_stop(struct server *server)
     return !must_save(server) || save(server);
 }
 
-// What has been asked until now is taken together.
+// What has been asked until now is taken together; it may have been called off already.
 static void take_requests(struct stop *s)
 {
     pthread_mutex_lock(&s->mutex);
-    while (!s->is_asked) pthread_cond_wait(&s->changed, &s->mutex);
-    s->flags = s->asked_flags;
-    s->is_asked = false;
-    s->asked_flags = 0;
-    s->number++;
+    while (!s->is_asked && !s->is_called_off) pthread_cond_wait(&s->changed, &s->mutex);
     s->is_deciding = true;
+    if (!s->is_called_off) {
+        s->flags = s->asked_flags;
+        s->is_asked = false;
+        s->asked_flags = 0;
+        s->taken_number = s->number++;
+    }
     pthread_mutex_unlock(&s->mutex);
 }
 
-// True: the server stops; what is held remains so. Else those whose requests were taken are to be
-// told, and which were is in *number.
-static bool end_decision(struct stop *s, bool may_stop, uint64_t *number)
+// True: the server stops, and what is held remains so.
+static bool end_decision(struct stop *s, bool may_stop)
 {
     pthread_mutex_lock(&s->mutex);
-    bool stops = may_stop || says(s, STOP_FORCE | STOP_NOSAVE);
-    s->is_deciding = stops;
-    *number = s->number - 1;
+    bool stops = !s->is_called_off && (may_stop || says(s, STOP_FORCE | STOP_NOSAVE));
+    if (stops) atomic_store(&s->is_decided, true);
     pthread_mutex_unlock(&s->mutex);
     return stops;
+}
+
+// It does not stop. Those whose requests were taken are told.
+static void go_on(struct server *server)
+{
+    struct stop *s = &server->stop;
+    release_writes(server);
+    pthread_mutex_lock(&s->mutex);
+    bool was_called_off = s->is_called_off;
+    uint64_t number = s->taken_number;
+    s->is_deciding = s->is_called_off = false;
+    pthread_mutex_unlock(&s->mutex);
+    if (was_called_off)
+        log_write(LOG_WARNING, "SHUTDOWN ABORT: the server goes on.");
+    else
+        log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the "
+                               "server goes on. SHUTDOWN NOSAVE or FORCE stops it.");
+    for (uint32_t i = 0; i < server->worker_count; i++)
+        worker_tell_goes_on(server->workers[i], number);
 }
 
 static bool decide(struct server *server)
 {
     struct stop *s = &server->stop;
-    uint64_t number;
     take_requests(s);
-    if (end_decision(s, may_stop(server), &number)) return true;
-    log_write(LOG_WARNING, "Errors trying to SHUTDOWN: the data could not be saved, so the server "
-                           "goes on. SHUTDOWN NOSAVE or FORCE stops it.");
-    release_writes(server);
-    for (uint32_t i = 0; i < server->worker_count; i++)
-        worker_tell_goes_on(server->workers[i], number);
+    if (end_decision(s, may_stop(server))) return true;
+    go_on(server);
     return false;
 }
 
@@ -214,7 +253,6 @@ static void *decider_main(void *arg)
     crash_thread_begin();
     while (!decide(server))
         ;
-    atomic_store(&server->stop.is_decided, true);
     router_wake(server->router);
     crash_thread_end();
     return NULL;

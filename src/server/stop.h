@@ -10,7 +10,8 @@
 // Meanwhile everything goes on; but while the data are saved, writes wait (worker_hold_writes), as
 // with CLIENT PAUSE WRITE, until the server ends or goes on: so all that was acknowledged is safe
 // before it is decided to stop. A request that comes while a decision is made may change that
-// (NOSAVE and FORCE count at once); if it goes against a stop, the next decision is this request's.
+// (NOSAVE and FORCE count at once, ABORT calls it off); if it goes against a stop, the next
+// decision is this request's.
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,14 +27,17 @@ struct stop {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     // Guarded by mutex; of the flags both are enum stop_flag (engine/settings.h):
-    bool is_asked;        // since the last decision began,
-    uint32_t asked_flags; // to do this
-    bool is_deciding;     // or has decided to stop,
-    uint32_t flags;       // asked to do this
-    uint64_t number;      // of requests that come now; the smaller ones were taken
-    bool must_save;       // the last decision found
-    bool has_held;        // writes, in this decision; the decider's
-    // The decider has decided to stop. Sequentially consistent: written once, a wake behind it.
+    bool is_asked;         // since the last decision began,
+    uint32_t asked_flags;  // to do this
+    bool is_deciding;      // or has decided to stop,
+    uint32_t flags;        // asked to do this
+    uint64_t number;       // of requests that come now,
+    uint64_t taken_number; // and of the last that was taken, or called off
+    bool is_called_off;
+    bool must_save; // the last decision found
+    bool has_held;  // writes, in this decision; the decider's
+    // The decider has decided to stop. Sequentially consistent: written once, under the mutex,
+    // a wake behind it.
     _Atomic bool is_decided;
 };
 
@@ -51,8 +55,11 @@ static inline bool stop_is_decided(const struct stop *s)
 {
     return atomic_load(&s->is_decided);
 }
-// Is nothing waited for any more, as after SHUTDOWN NOSAVE? Any thread.
-bool stop_is_at_once(struct stop *s);
+// SHUTDOWN ABORT: all that was asked is taken back. False: nothing was, or it is too late. Any
+// thread.
+bool stop_call_off(struct server *server);
+// Is nothing waited for any more: was it called off, or NOSAVE said? Any thread.
+bool stop_is_over(struct stop *s);
 // May a script go on that takes long? Any thread.
 enum host_patience stop_patience(struct stop *s);
 // It was decided to stop: are the data to be saved?

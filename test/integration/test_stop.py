@@ -224,3 +224,65 @@ def held(t, threads):
     t.wait_for(lambda: conn.cmd("DBSIZE").value == 3, "expiry goes on")
     os.rmdir(os.path.join(disk.root, "dump.rdb"))
     disk.delay_syncs(0)
+
+
+NONE_TO_ABORT = R("-", b"ERR No shutdown in progress.")
+
+
+@test("SHUTDOWN ABORT while a stop saves: who asked is told, writes go on", threads=(1, 4), needs=gyre_only)
+def aborted_save(t, threads):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, save="3600 1")
+    conn, asker, other, writer = (t.connect(server) for _ in range(4))
+    t.equal([conn.cmd("SHUTDOWN", "ABORT"), conn.cmd("SET", "a", 1)], [NONE_TO_ABORT, OK])
+    disk.delay_syncs(round(1_500_000 * PATIENCE))
+    for _ in range(2):
+        asker.send(encode("SHUTDOWN") + encode("INCR", "b"))
+        time.sleep(0.2 * PATIENCE)
+        other.write("SHUTDOWN", "SAVE")  # would be the next
+        writer.write("INCR", "a")
+        time.sleep(0.05)
+        t.equal(conn.cmd("SHUTDOWN", "ABORT"), OK)
+        t.equal([asker.read(0.5), other.read(0.5)], [REFUSED] * 2)
+        t.equal([asker.read(0.5).kind, writer.read(0.5).kind], [":", ":"])
+        t.equal(conn.cmd("SHUTDOWN", "ABORT"), NONE_TO_ABORT)
+        t.check(b"SHUTDOWN ABORT" in server.log(), server.log_tail())
+    disk.delay_syncs(0)
+    server.stop()
+    conn = t.connect(disk.gyre(threads=threads))
+    t.equal([reply.value for reply in conn.cmd("MGET", "a", "b").value], [b"3", b"2"])
+
+
+@test("SHUTDOWN ABORT while a stop waits for a script that has written, which goes on", threads=(1, 4))
+def aborted_script(t, threads):
+    server = t.own_gyre(threads=threads, save="3600 1", busy_reply_threshold=round(100 * PATIENCE))
+    conn, asker = t.connect(server), t.connect(server)
+    loop = "redis.call('SET', KEYS[1], 1) local e = ARGV[1] * 1e6 + redis.call('TIME')[1] * 1e6 + redis.call('TIME')[2] "
+    loop += "while redis.call('TIME')[1] * 1e6 + redis.call('TIME')[2] < e do end return 5"
+    conn.write("EVAL", loop, 1, "a", PATIENCE)
+    asker.write("SHUTDOWN")
+    time.sleep(0.3 * PATIENCE)
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.1 * PATIENCE)
+    t.equal(t.connect(server).cmd("SHUTDOWN", "ABORT"), OK)
+    t.equal(conn.read(), R(":", 5))
+    t.check(asker.read().is_error(), "it goes on")
+    t.equal(conn.cmd("INCR", "a"), R(":", 2))
+    server.stop()
+
+
+@test("requests to stop and SHUTDOWN ABORT from many connections: each is answered", threads=(1, 4))
+def abort_storm(t, threads):
+    home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+    t.equal(home.run(threads, env={"GYRE_JITTER": "20"}).cmd("SET", "a", 1), OK)
+    home.path("dump.rdb").mkdir()
+    conns = [t.connect(home.server) for _ in range(8)]
+    for conn in conns:
+        asks = [t.rng.choice((("SHUTDOWN",), ("SHUTDOWN", "SAVE"), ("SHUTDOWN", "ABORT"), ("INCR", "a"))) for _ in range(50)]
+        conn.send(b"".join(encode(*words) for words in asks))
+    for conn in conns:
+        for _ in range(50):
+            reply = conn.read()
+            t.check(reply in (REFUSED, NONE_TO_ABORT, OK) or reply.kind == ":", f"{reply}")
+    home.path("dump.rdb").rmdir()
+    home.server.stop()
