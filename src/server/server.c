@@ -352,7 +352,7 @@ int server_run(struct config *config)
     pthread_barrier_wait(&server->barrier);
     join_workers(server);
     if (server->is_started && stop_must_save(&server->stop) &&
-        !persistence_save_at_end(server->persistence))
+        !persistence_save_at_end(server->persistence) && !stop_is_forced(&server->stop))
         status = 1;
     router_free(server->router);
     server_free(server);

@@ -83,6 +83,14 @@ bool stop_must_save(struct stop *s)
     return must_save;
 }
 
+bool stop_is_forced(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool is_forced = says(s, STOP_FORCE);
+    pthread_mutex_unlock(&s->mutex);
+    return is_forced;
+}
+
 // --- deciding ------------------------------------------------------------------------------------
 
 // Sends all shards the same thing to do, in one step (shard_enter_all).

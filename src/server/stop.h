@@ -64,3 +64,5 @@ bool stop_is_over(struct stop *s);
 enum host_patience stop_patience(struct stop *s);
 // It was decided to stop: are the data to be saved?
 bool stop_must_save(struct stop *s);
+// The same: and may they be lost?
+bool stop_is_forced(struct stop *s);

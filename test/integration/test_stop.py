@@ -7,7 +7,7 @@ import signal
 import time
 
 from faults import Disk
-from harness import OK, PATIENCE, SCALE, STANDIN, Failure, R, ReadTimeout, encode, free_port
+from harness import OK, PATIENCE, SCALE, STANDIN, Failure, R, ReadTimeout, Server, encode, free_port
 from runner import test
 from test_persistence import Home
 
@@ -286,3 +286,16 @@ def abort_storm(t, threads):
             t.check(reply in (REFUSED, NONE_TO_ABORT, OK) or reply.kind == ":", f"{reply}")
     home.path("dump.rdb").rmdir()
     home.server.stop()
+
+
+@test("SHUTDOWN FORCE ends with status 0 though the data cannot be saved, as Redis does", how=((), ("SAVE",)))
+def forced(t, how):
+    for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
+        home = Home(t, save="" if how else "3600 1", stop_writes_on_bgsave_error="no")
+        server = make(**home.options)
+        conn = t.connect(server)
+        conn.cmd("SET", "a", 1)
+        home.path("dump.rdb").mkdir()
+        conn.write("SHUTDOWN", *how, "FORCE")
+        t.equal(conn.drain(), b"")
+        t.equal(server.wait_exit(), 0)
