@@ -274,9 +274,11 @@ static void on_signal(struct ring_ready *ready, int result)
     struct signalfd_siginfo info;
     if (result < 0) return;
     while (read(r->signal_fd, &info, sizeof info) == sizeof info) {
-        log_write(LOG_WARNING, "Received %s scheduling shutdown...",
-                  info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
-        stop_request(r->server, 0);
+        const struct settings *s = engine_settings(r->server->engine, &r->settings);
+        bool is_int = info.ssi_signo == SIGINT;
+        log_write(LOG_WARNING, "Received %s scheduling shutdown...", is_int ? "SIGINT" : "SIGTERM");
+        stop_request(r->server,
+                     (uint32_t)(is_int ? s->shutdown_on_sigint : s->shutdown_on_sigterm));
     }
     ring_ready_start(r->ring, ready); // it may have to be asked again
 }

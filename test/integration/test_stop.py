@@ -299,3 +299,32 @@ def forced(t, how):
         conn.write("SHUTDOWN", *how, "FORCE")
         t.equal(conn.drain(), b"")
         t.equal(server.wait_exit(), 0)
+
+
+@test(
+    "what a signal does is told by shutdown-on-sigterm and shutdown-on-sigint",
+    case=(("default", "", False, True), ("default", "3600 1", True, False), ("save", "", True, False),
+          ("nosave", "3600 1", False, True), ("nosave now", "3600 1", False, True), ("now save", "", True, False),
+          ("force", "3600 1", True, True), ("force save", "", True, True), ("force nosave", "3600 1", False, True)),
+    name=("sigterm", "sigint"),
+)
+def told_by_settings(t, case, name):
+    """case: the setting, save points, whether it saves then, and whether it stops when that cannot be."""
+    flags, points, saves, stops = case
+    number = getattr(signal, name.upper())
+    for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
+        for fails in (False, True):
+            home = Home(t, save=points, stop_writes_on_bgsave_error="no")
+            server = make(**home.options)
+            conn = t.connect(server)
+            t.equal([conn.cmd("CONFIG", "SET", f"shutdown-on-{name}", flags), conn.cmd("SET", "a", 1)], [OK, OK])
+            if fails:
+                home.path("dump.rdb").mkdir()
+            server.send_signal(number)
+            if fails and not stops:
+                t.wait_for(lambda: b"Errors trying to shut" in server.log().replace(b"SHUTDOWN", b"shut"), "a refusal")
+                t.equal([conn.cmd("PING").kind, conn.cmd("CONFIG", "SET", "shutdown-on-sigterm", "nosave")], ["+", OK])
+                server.send_signal(signal.SIGTERM)
+            t.equal(server.wait_exit(), 0)
+            if not fails:
+                t.equal(home.path("dump.rdb").exists(), saves)
