@@ -20,6 +20,7 @@
 #include "server/address.h"
 #include "server/client.h"
 #include "server/server.h"
+#include "store/image.h"
 
 #define ROUTER_GRACE_MS   20 // how long a connection may be silent before it is placed anyway
 #define ROUTER_FULL_MS    5 // how long one waits for another to be closed when there are maxclients
@@ -268,6 +269,27 @@ static void on_accept(struct ring_accept *accept, int result)
 
 // --- signals -------------------------------------------------------------------------------------
 
+// Also a handler: only what is safe in one.
+static _Noreturn void exit_at_once(int number)
+{
+    static const char text[] = "SIGINT once more while stopping: the end, at once\n";
+    ssize_t ignored = write(log_raw_fd(), text, sizeof text - 1);
+    (void)ignored, (void)number;
+    _exit(1);
+}
+
+// Nobody reads signal_fd any more.
+static void handle_sigint(struct router *r)
+{
+    struct sigaction action = {.sa_handler = exit_at_once};
+    sigset_t set;
+    if (!stop_is_by_signal(&r->server->stop)) return;
+    sigaction(SIGINT, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void on_signal(struct ring_ready *ready, int result)
 {
     struct router *r = CONTAINER_OF(ready, struct router, signal_ready);
@@ -276,9 +298,13 @@ static void on_signal(struct ring_ready *ready, int result)
     while (read(r->signal_fd, &info, sizeof info) == sizeof info) {
         const struct settings *s = engine_settings(r->server->engine, &r->settings);
         bool is_int = info.ssi_signo == SIGINT;
+        if (is_int && stop_is_by_signal(&r->server->stop)) {
+            image_remove_temporary();
+            exit_at_once(SIGINT);
+        }
         log_write(LOG_WARNING, "Received %s scheduling shutdown...", is_int ? "SIGINT" : "SIGTERM");
-        stop_request(r->server,
-                     (uint32_t)(is_int ? s->shutdown_on_sigint : s->shutdown_on_sigterm));
+        int64_t flags = is_int ? s->shutdown_on_sigint : s->shutdown_on_sigterm;
+        stop_request(r->server, (uint32_t)flags | STOP_BY_SIGNAL);
     }
     ring_ready_start(r->ring, ready); // it may have to be asked again
 }
@@ -482,6 +508,7 @@ void router_run(struct router *r)
         if (!n->is_late) ring_ready_stop(r->ring, &n->ready);
     while (r->oldest) ring_run(r->ring, 10000);
     settle_excess(r);
+    handle_sigint(r);
 }
 
 void router_wake(struct router *r)

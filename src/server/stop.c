@@ -83,6 +83,14 @@ bool stop_must_save(struct stop *s)
     return must_save;
 }
 
+bool stop_is_by_signal(struct stop *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool is_by_signal = says(s, STOP_BY_SIGNAL);
+    pthread_mutex_unlock(&s->mutex);
+    return is_by_signal;
+}
+
 bool stop_is_forced(struct stop *s)
 {
     pthread_mutex_lock(&s->mutex);
@@ -235,6 +243,7 @@ static void go_on(struct server *server)
     bool was_called_off = s->is_called_off;
     uint64_t number = s->taken_number;
     s->is_deciding = s->is_called_off = false;
+    s->flags = 0;
     pthread_mutex_unlock(&s->mutex);
     if (was_called_off)
         log_write(LOG_WARNING, "SHUTDOWN ABORT: the server goes on.");

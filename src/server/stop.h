@@ -22,11 +22,14 @@
 
 struct server;
 
+// Beside enum stop_flag (engine/settings.h).
+enum stop_origin { STOP_BY_SIGNAL = 1u << 8 };
+
 struct stop {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    // Guarded by mutex; of the flags both are enum stop_flag (engine/settings.h):
+    // Guarded by mutex; of the flags both are enum stop_flag and stop_origin:
     bool is_asked;         // since the last decision began,
     uint32_t asked_flags;  // to do this
     bool is_deciding;      // or has decided to stop,
@@ -62,6 +65,8 @@ bool stop_call_off(struct server *server);
 bool stop_is_over(struct stop *s);
 // May a script go on that takes long? Any thread.
 enum host_patience stop_patience(struct stop *s);
+// Is there a stop, asked for or decided, that a signal has asked for?
+bool stop_is_by_signal(struct stop *s);
 // It was decided to stop: are the data to be saved?
 bool stop_must_save(struct stop *s);
 // The same: and may they be lost?

@@ -325,12 +325,24 @@ static void fail(struct image *im)
     pthread_mutex_unlock(&im->mutex);
 }
 
+static void name_temporary_dump(char *name, size_t size)
+{
+    snprintf(name, size, IMAGE_TEMPORARY "%d.rdb", (int)getpid());
+}
+
 static void name_temporary(const struct image *im, char *name, size_t size)
 {
     if (im->options.is_base)
         snprintf(name, size, "%.*s%s", MANIFEST_NAME_CHARS, im->name, DIR_TEMPORARY);
     else
-        snprintf(name, size, IMAGE_TEMPORARY "%d.rdb", (int)getpid());
+        name_temporary_dump(name, size);
+}
+
+void image_remove_temporary(void)
+{
+    char name[MANIFEST_NAME_CHARS];
+    name_temporary_dump(name, sizeof name);
+    unlink(name);
 }
 
 bool image_write(struct image *im, uint64_t *bytes, struct dir_error *e)

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import time
+from pathlib import Path
 
 from faults import Disk
 from harness import OK, PATIENCE, SCALE, STANDIN, Failure, R, ReadTimeout, Server, encode, free_port
@@ -328,3 +329,41 @@ def told_by_settings(t, case, name):
             t.equal(server.wait_exit(), 0)
             if not fails:
                 t.equal(home.path("dump.rdb").exists(), saves)
+
+
+@test("SIGINT once more while a server stops ends it at once, with status 1", threads=(1, 4), first=("SIGINT", "SIGTERM"), needs=gyre_only)
+def insisted(t, threads, first):
+    for kind in ("script", "snapshot", "log"):
+        disk = Disk(t)
+        options = {"appendonly": "yes"} if kind == "log" else {"save": "3600 1"}
+        server = disk.gyre(threads=threads, busy_reply_threshold=round(20 * PATIENCE), **options)
+        conn = t.connect(server)
+        conn.cmd("SET", "a", 1)
+        if kind == "script":
+            conn.write("EVAL", "redis.call('SET', KEYS[1], 1) while true do end", 1, "a")
+            time.sleep(0.2 * PATIENCE)
+        else:
+            disk.delay_syncs(round(8_000_000 * PATIENCE))
+            conn.write("INCR", "a")
+        server.send_signal(getattr(signal, first))
+        time.sleep(0.4 * PATIENCE)
+        t.check(server.alive(), f"{kind}: it stopped too soon")
+        server.send_signal(signal.SIGINT)
+        t.equal(server.wait_exit(4), 1, kind)
+        t.check(not list(Path(disk.root).glob("temp-*")), "a temporary file")
+        server.ended = True
+
+
+@test("one SIGINT after SHUTDOWN, and SIGTERM any number of times, end nothing at once", needs=gyre_only)
+def not_insisted(t):
+    for signals in (("SIGINT",), ("SIGTERM",) * 3, ("SIGINT", "SIGTERM")):
+        disk = Disk(t)
+        server = disk.gyre(threads=2, save="3600 1")
+        conn = t.connect(server)
+        conn.cmd("SET", "a", 1)
+        disk.delay_syncs(round(600_000 * PATIENCE))
+        conn.write("SHUTDOWN")
+        for name in signals:
+            time.sleep(0.1)
+            server.send_signal(getattr(signal, name))
+        t.equal(server.wait_exit(), 0)
