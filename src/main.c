@@ -16,6 +16,7 @@
 #include "engine/version.h"
 #include "server/config.h"
 #include "server/crash.h"
+#include "server/pidfile.h"
 #include "server/server.h"
 
 // maxclients is lowered to what the process may open, as Redis does.
@@ -27,18 +28,6 @@ static void fit_maxclients(struct config *config)
     s->maxclients = possible;
     log_write(LOG_WARNING, "maxclients has been reduced to %lld by the limit of open files",
               (long long)possible);
-}
-
-static void write_pidfile(const struct settings *s)
-{
-    const char *path = s->pidfile[0] ? s->pidfile : s->daemonize ? "/var/run/gyre.pid" : NULL;
-    FILE *f = path ? fopen(path, "w") : NULL;
-    if (!f) {
-        if (path) log_write(LOG_WARNING, "Failed to write PID file %s: %s", path, strerror(errno));
-        return;
-    }
-    fprintf(f, "%d\n", (int)getpid());
-    fclose(f);
 }
 
 static void become_daemon(void)
@@ -68,9 +57,9 @@ static int run(struct config *config)
     hash_set_seed(seed);
     crash_install();
     fit_maxclients(config);
-    write_pidfile(s);
+    pidfile_write(s);
     int status = server_run(config);
-    if (config->settings->pidfile[0]) unlink(config->settings->pidfile);
+    pidfile_remove(config->settings);
     return status;
 }
 

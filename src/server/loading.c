@@ -36,11 +36,7 @@ bool loading_open(struct persistence *p)
 
 static void pause_loading(void *arg)
 {
-    struct worker *w = arg;
-    worker_turn_inside(w);
-    if (!atomic_load_explicit(&w->server->is_stopping, memory_order_acquire)) return;
-    log_write(LOG_WARNING, "Told to stop while loading, bye bye...");
-    _exit(0); // nothing was served, and nothing was written
+    worker_turn_inside(arg);
 }
 
 // --- the files to go on with ---------------------------------------------------------------------
@@ -102,13 +98,24 @@ static void finish_loading(struct persistence *p)
     atomic_store(&p->is_loaded, true);
 }
 
-// By the worker that was last to get its log: from here on everything can be asked for.
+// By the worker that was last to get its log, unless that was given up: from here on everything can
+// be asked for.
 static void open_server(struct server *server)
 {
     atomic_store(&server->engine->loaded_ms, clock_unix_ms());
     atomic_fetch_and(&server->engine->troubles, ~(uint32_t)ENGINE_IS_LOADING);
     server_log_ready(server);
     atomic_store(&server->persistence->is_open, true);
+}
+
+bool loading_give_up(struct persistence *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    bool is_loading = !p->is_ready;
+    if (is_loading) p->is_stopping = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->mutex);
+    return is_loading;
 }
 
 void loading_await(struct persistence *p)

@@ -12,5 +12,8 @@ bool loading_open(struct persistence *p);
 // The main thread, before anybody is let in: who has little to load tells nobody that it is
 // loading. Waits for 50 ms at most.
 void loading_await(struct persistence *p);
-// Every worker's thread, before its loop. If the data cannot be loaded the process ends there.
+// Nobody is let go on any more, if not all have been yet. False: they have. Any thread.
+bool loading_give_up(struct persistence *p);
+// Every worker's thread, before its loop. It stays there if loading is given up. If the data cannot
+// be loaded the process ends there.
 void loading_run(struct worker *w);

@@ -220,9 +220,9 @@ bool persistence_attach(struct worker *w)
     }
     pthread_mutex_lock(&p->mutex);
     bool is_last = ++p->attached == p->server->worker_count;
-    p->is_ready = is_last && !p->is_stopping;
+    bool is_ready = p->is_ready = is_last && !p->is_stopping;
     pthread_mutex_unlock(&p->mutex);
-    return is_last;
+    return is_ready;
 }
 
 void persistence_detach(struct worker *w)
@@ -793,9 +793,8 @@ static bool wait_for_job(struct persistence *p)
 bool persistence_snapshot(struct persistence *p)
 {
     pthread_mutex_lock(&p->mutex);
-    bool is_free = wait_for_job(p);
-    bool is_good = is_free && !p->is_ready; // too early or too late: the end will see to it
-    if (is_free && p->is_ready) {
+    bool is_good = wait_for_job(p);
+    if (is_good) {
         begin(p, JOB_SNAPSHOT);
         is_good = wait_for_job(p) && p->info.is_snapshot_ok;
     }

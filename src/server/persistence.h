@@ -90,7 +90,7 @@ void persistence_start(struct persistence *p);
 // What is under way is given up, the background thread ends; before the workers are told to stop.
 void persistence_stop(struct persistence *p);
 // Makes a snapshot in the background and waits for it, on a thread that runs no shard. False: it
-// failed, and was logged.
+// failed, and was logged, or nobody waits for it any more (stop_is_over).
 bool persistence_snapshot(struct persistence *p);
 // Has nothing changed since the cut of the last snapshot? While nobody writes.
 bool persistence_is_all_saved(struct persistence *p);
@@ -103,7 +103,8 @@ bool persistence_save_at_end(struct persistence *p);
 // Every SHARD_CRON_MS, on worker 0: save points, growth of the log.
 void persistence_cron(struct persistence *p, int64_t now_ms);
 
-// The worker's log, on its thread: at its start (true: all have theirs now) and at its end.
+// The worker's log, on its thread: at its start (true: all have theirs now, and the server is to go
+// on) and at its end.
 bool persistence_attach(struct worker *w);
 void persistence_detach(struct worker *w);
 

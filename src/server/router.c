@@ -516,12 +516,16 @@ void router_wake(struct router *r)
     ring_wake(NULL, r->ring);
 }
 
+void router_remove_socket(struct router *r)
+{
+    for (int i = 0; i < r->listener_count; i++)
+        if (r->listeners[i].is_unix) unlink(r->server->config->settings->unixsocket);
+}
+
 void router_free(struct router *r)
 {
-    for (int i = 0; i < r->listener_count; i++) {
-        close(r->listeners[i].accept.fd);
-        if (r->listeners[i].is_unix) unlink(r->server->config->settings->unixsocket);
-    }
+    router_remove_socket(r);
+    for (int i = 0; i < r->listener_count; i++) close(r->listeners[i].accept.fd);
     if (r->ring) ring_close(r->ring);
     if (r->signal_fd >= 0) close(r->signal_fd);
     pthread_mutex_destroy(&r->mutex);

@@ -32,4 +32,6 @@ bool router_may_have_newcomers(struct router *r);
 const struct settings *router_held_settings(const struct router *r);
 // It looks whether it was decided to stop; any thread.
 void router_wake(struct router *r);
+// Removes the Unix socket's file. The settings are held still.
+void router_remove_socket(struct router *r);
 void router_free(struct router *r);

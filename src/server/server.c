@@ -18,6 +18,7 @@
 #include "server/crash.h"
 #include "server/loading.h"
 #include "server/persistence.h"
+#include "server/pidfile.h"
 #include "server/router.h"
 
 // --- rates ---------------------------------------------------------------------------------------
@@ -322,6 +323,17 @@ void server_log_ready(struct server *server)
     pthread_mutex_unlock(&server->mutex);
 }
 
+// What was loaded is left as it stands, and so are the workers, which wait: nothing was served, and
+// nothing that was there was changed.
+static _Noreturn void end_amid_loading(struct server *server)
+{
+    log_write(LOG_WARNING, "Told to stop while loading, bye bye...");
+    pthread_mutex_lock(&server->mutex);
+    router_remove_socket(server->router);
+    pidfile_remove(server->config->settings);
+    _exit(0);
+}
+
 int server_run(struct config *config)
 {
     int status = 1;
@@ -343,6 +355,7 @@ int server_run(struct config *config)
         router_run(server->router);
         stop_join(&server->stop);
         persistence_stop(server->persistence);
+        if (server->stop.is_amid_loading) end_amid_loading(server);
         // Release: what the router did before is seen by the workers.
         atomic_store_explicit(&server->is_stopping, true, memory_order_release);
         for (uint32_t i = 0; i < server->worker_count; i++)

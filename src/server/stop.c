@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "engine/settings.h"
 #include "server/crash.h"
+#include "server/loading.h"
 #include "server/persistence.h"
 #include "server/router.h"
 #include "server/server.h"
@@ -153,16 +154,14 @@ static void await_errand(struct stop *s, struct errand *e)
 }
 
 // What was begun before ends first: a script that has written is not cut off, and until then
-// somebody may come and say SHUTDOWN NOSAVE. While data are loaded nothing has begun.
+// somebody may come and say SHUTDOWN NOSAVE.
 static void await_commands(struct server *server)
 {
-    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
     await_errand(&server->stop, send_errand(server, NULL, false));
 }
 
 static void hold_writes(struct server *server)
 {
-    if (atomic_load(&server->engine->troubles) & ENGINE_IS_LOADING) return;
     server->stop.has_held = true;
     await_errand(&server->stop, send_errand(server, worker_hold_writes, false));
 }
@@ -205,6 +204,8 @@ static bool must_save(struct server *server)
 
 static bool may_stop(struct server *server)
 {
+    server->stop.is_amid_loading = loading_give_up(server->persistence);
+    if (server->stop.is_amid_loading) return true;
     await_commands(server);
     return !must_save(server) || save(server);
 }
@@ -228,7 +229,8 @@ static void take_requests(struct stop *s)
 static bool end_decision(struct stop *s, bool may_stop)
 {
     pthread_mutex_lock(&s->mutex);
-    bool stops = !s->is_called_off && (may_stop || says(s, STOP_FORCE | STOP_NOSAVE));
+    bool stops = s->is_amid_loading ||
+                 (!s->is_called_off && (may_stop || says(s, STOP_FORCE | STOP_NOSAVE)));
     if (stops) atomic_store(&s->is_decided, true);
     pthread_mutex_unlock(&s->mutex);
     return stops;

@@ -38,7 +38,9 @@ struct stop {
     uint64_t taken_number; // and of the last that was taken, or called off
     bool is_called_off;
     bool must_save; // the last decision found
-    bool has_held;  // writes, in this decision; the decider's
+    // The decider's, then the main thread's:
+    bool has_held;        // writes, in this decision
+    bool is_amid_loading; // it stops before it has served
     // The decider has decided to stop. Sequentially consistent: written once, under the mutex,
     // a wake behind it.
     _Atomic bool is_decided;

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from faults import Disk
-from harness import OK, PATIENCE, SCALE, STANDIN, Failure, R, ReadTimeout, Server, encode, free_port
+from harness import OK, PATIENCE, SCALE, STANDIN, Failure, Conn, R, ReadTimeout, Server, encode, free_port
 from runner import test
 from test_persistence import Home
 
@@ -367,3 +367,56 @@ def not_insisted(t):
             time.sleep(0.1)
             server.send_signal(getattr(signal, name))
         t.equal(server.wait_exit(), 0)
+
+
+def connected(where):
+    try:
+        return Conn(where)
+    except OSError:
+        return None
+
+
+@test("a stop amid loading leaves no pid file and no socket, as Redis's", threads=(1, 4), how=("SIGTERM", "SIGINT", "SHUTDOWN", "SHUTDOWN SAVE"))
+def amid_loading(t, threads, how):
+    home = Home(t, save="3600 1")
+    home.run(threads).cmd("DEBUG", "POPULATE", round(400_000 * min(1, SCALE)))
+    home.server.stop()
+    dump = home.path("dump.rdb").read_bytes()
+    files = home.path("pid"), home.path("sock")
+    server = t.own_gyre(threads=threads, wait=False, pidfile=files[0], unixsocket=files[1], **home.options)
+    conn = t.wait_for(lambda: connected(str(files[1])), "a socket", step=0.001)
+    t.equal(conn.cmd("GET", "key:1").value[:7], b"LOADING")
+    t.check(all(file.exists() for file in files), "neither pid file nor socket")
+    if how.startswith("SIG"):
+        server.send_signal(getattr(signal, how))
+    else:
+        conn.write(*how.split())
+    t.equal(server.wait_exit(), 0)
+    t.equal([file.exists() for file in files], [False, False])
+    t.check(dump == home.path("dump.rdb").read_bytes(), "another dump")
+    conn.close()
+
+
+@test("a stop at the end of loading loses nothing that was acknowledged", threads=(1, 4))
+def end_of_loading(t, threads):
+    home = Home(t, save="3600 1")
+    home.run(threads).cmd("DEBUG", "POPULATE", round(60_000 * min(1, SCALE)))
+    home.server.stop()
+    began = time.monotonic()
+    home.run(threads)
+    taken = time.monotonic() - began
+    home.server.stop()
+    for number in range(6):
+        server = home.server = t.own_gyre(threads=threads, wait=False, env={"GYRE_JITTER": "20"}, **home.options)
+        end, acknowledged, conn = time.monotonic() + taken * (0.6 + t.rng.random()), 0, None
+        while time.monotonic() < end:
+            try:
+                conn = conn or Conn(server.address)
+                acknowledged += conn.cmd("SET", f"{number}:{acknowledged}", 1) == OK
+            except (Failure, OSError):
+                conn = None
+        server.send_signal(signal.SIGTERM)
+        t.check(server.wait_exit() in (0, -signal.SIGTERM), "status")  # or it had not even begun
+        keys = [f"{number}:{i}" for i in range(acknowledged)]
+        t.equal(home.run(threads).cmd("EXISTS", "x", *keys).value, acknowledged)
+        home.server.stop()
