@@ -354,6 +354,7 @@ static void set_image(struct persistence *p, struct image *image)
     p->rotation_count = 0;
     memset(p->rotations, 0, p->server->worker_count * sizeof p->rotations[0]);
     if (image && (p->is_stopping || p->is_given_up)) image_cancel(image);
+    if (image && p->is_in_haste) image_lift_limit(image);
     pthread_mutex_unlock(&p->mutex);
 }
 
@@ -800,6 +801,14 @@ bool persistence_snapshot(struct persistence *p)
     }
     pthread_mutex_unlock(&p->mutex);
     return is_good;
+}
+
+void persistence_set_haste(struct persistence *p, bool is_in_haste)
+{
+    pthread_mutex_lock(&p->mutex);
+    p->is_in_haste = is_in_haste;
+    if (is_in_haste && p->image) image_lift_limit(p->image);
+    pthread_mutex_unlock(&p->mutex);
 }
 
 void persistence_look_again(struct persistence *p)

@@ -54,6 +54,7 @@ struct persistence {
     bool must_turn_off;             // once more, when that has ended
     uint32_t attached;              // workers that have their log
     bool is_ready;                  // all of them: jobs may begin
+    bool is_in_haste;               // a stop waits for them: no rate limit holds
     struct image *image;            // of the job that runs
     struct log_rotation *rotations; // by shard
     uint32_t rotation_count;
@@ -94,6 +95,9 @@ void persistence_stop(struct persistence *p);
 bool persistence_snapshot(struct persistence *p);
 // Has nothing changed since the cut of the last snapshot? While nobody writes.
 bool persistence_is_all_saved(struct persistence *p);
+// A stop waits for snapshots and rewrites: snapshot-rate-limit does not hold for that which is
+// under way, and those to come; until it is said that none does. Any thread.
+void persistence_set_haste(struct persistence *p, bool is_in_haste);
 // What was asked of a stop has changed: who waits there looks whether it still does. Any thread.
 void persistence_look_again(struct persistence *p);
 // After the workers have ended: the last snapshot, if anything has changed since the one before.

@@ -160,16 +160,18 @@ static void await_commands(struct server *server)
     await_errand(&server->stop, send_errand(server, NULL, false));
 }
 
-static void hold_writes(struct server *server)
+static void begin_saving(struct server *server)
 {
-    server->stop.has_held = true;
+    server->stop.is_saving = true;
+    persistence_set_haste(server->persistence, true);
     await_errand(&server->stop, send_errand(server, worker_hold_writes, false));
 }
 
-static void release_writes(struct server *server)
+static void end_saving(struct server *server)
 {
-    if (!server->stop.has_held) return;
-    server->stop.has_held = false;
+    if (!server->stop.is_saving) return;
+    server->stop.is_saving = false;
+    persistence_set_haste(server->persistence, false);
     send_errand(server, worker_release_writes, true);
 }
 
@@ -181,7 +183,7 @@ static bool save(struct server *server)
 {
     enum { TIMES = 4 };
     struct persistence *p = server->persistence;
-    hold_writes(server);
+    begin_saving(server);
     for (int i = 0; i < TIMES; i++) {
         if (stop_is_over(&server->stop) || !persistence_snapshot(p)) return false;
         if (persistence_is_all_saved(p)) break;
@@ -240,7 +242,7 @@ static bool end_decision(struct stop *s, bool may_stop)
 static void go_on(struct server *server)
 {
     struct stop *s = &server->stop;
-    release_writes(server);
+    end_saving(server);
     pthread_mutex_lock(&s->mutex);
     bool was_called_off = s->is_called_off;
     uint64_t number = s->taken_number;

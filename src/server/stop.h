@@ -39,7 +39,7 @@ struct stop {
     bool is_called_off;
     bool must_save; // the last decision found
     // The decider's, then the main thread's:
-    bool has_held;        // writes, in this decision
+    bool is_saving;       // writes are held
     bool is_amid_loading; // it stops before it has served
     // The decider has decided to stop. Sequentially consistent: written once, under the mutex,
     // a wake behind it.

@@ -49,7 +49,7 @@ struct image {
     // Guarded by the mutex:
     uint32_t parts_left, parts_cut;
     uint16_t version; // of the format: the greatest that a shard needs
-    bool has_failed, is_canceled;
+    bool has_failed, is_canceled, is_unlimited;
     _Atomic bool is_unwanted; // has_failed, for the shards: relaxed, they find out some time
     stat_u64 bytes, keys_total;
     int fd;
@@ -228,7 +228,7 @@ static bool is_hurried(const struct image *im)
 {
     size_t queued = 0;
     for (uint32_t i = 0; i < im->options.shard_count; i++) queued += im->parts[i].queued_bytes;
-    return im->is_canceled || queued > IMAGE_RUSH_BYTES;
+    return im->is_canceled || im->is_unlimited || queued > IMAGE_RUSH_BYTES;
 }
 
 // Waits until the rate allows for what was written.
@@ -368,6 +368,14 @@ void image_cancel(struct image *im)
 {
     pthread_mutex_lock(&im->mutex);
     im->is_canceled = true;
+    pthread_cond_signal(&im->has_chunks);
+    pthread_mutex_unlock(&im->mutex);
+}
+
+void image_lift_limit(struct image *im)
+{
+    pthread_mutex_lock(&im->mutex);
+    im->is_unlimited = true;
     pthread_cond_signal(&im->has_chunks);
     pthread_mutex_unlock(&im->mutex);
 }

@@ -69,6 +69,8 @@ bool image_write(struct image *im, uint64_t *bytes, struct dir_error *e);
 // From any thread: image_write is to fail soon ("it was given up").
 void image_cancel(struct image *im);
 
+// From any thread: from now on it is written as fast as can be.
+void image_lift_limit(struct image *im);
 // The dump that is being written to the working directory, if one is: the process ends at once.
 void image_remove_temporary(void);
 
