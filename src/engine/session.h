@@ -42,6 +42,7 @@ struct session {
     // It said SHUTDOWN: the number of that request, and what it sent after it is not executed
     // before the server either stops or cannot. 0: it did not.
     uint64_t awaits_stop;
+    bool is_stop_unanswered; // whatever comes of it: CLIENT REPLY OFF, or SKIP
     bool is_monitor;
     bool is_no_touch, is_no_evict;
     bool is_unix_socket;

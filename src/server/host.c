@@ -322,6 +322,7 @@ static bool shutdown_server(struct ctx *ctx, int flags, char *error, size_t erro
     }
     log_write(LOG_WARNING, "SHUTDOWN was said by id=%llu addr=%s",
               (unsigned long long)ctx->session->id, ctx->session->peer);
+    ctx->session->is_stop_unanswered = ctx->session->reply_mode != REPLY_ON;
     ctx->session->awaits_stop = stop_request(server_of(ctx), (uint32_t)flags);
     return true;
 }

@@ -110,7 +110,7 @@ static bool release_from_stop(struct client *c)
     c->session.awaits_stop = 0;
     const struct shard *s = &c->worker->shard;
     stats_count_error(s->engine->stats[s->id], "ERR");
-    if (c->session.reply_mode != REPLY_ON) return true;
+    if (c->session.is_stop_unanswered) return true;
     reply_error(&c->reply, ERR_SHUTDOWN);
     output_mark_dirty(c);
     return true;

@@ -437,3 +437,21 @@ def end_of_loading(t, threads):
         keys = [f"{number}:{i}" for i in range(acknowledged)]
         t.equal(home.run(threads).cmd("EXISTS", "x", *keys).value, acknowledged)
         home.server.stop()
+
+
+@test("a SHUTDOWN that is refused is not answered under CLIENT REPLY SKIP or OFF")
+def unanswered(t):
+    for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
+        home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+        server = make(**home.options)
+        conn = t.connect(server)
+        conn.cmd("SET", "a", 1)
+        home.path("dump.rdb").mkdir()
+        conn.send(encode("CLIENT", "REPLY", "SKIP") + encode("SHUTDOWN") + encode("INCR", "a"))
+        t.equal(conn.read(), R(":", 2))
+        conn.send(encode("SHUTDOWN") + encode("CLIENT", "REPLY", "OFF") + encode("SHUTDOWN"))
+        conn.send(encode("CLIENT", "REPLY", "ON") + encode("INCR", "a"))
+        t.equal([conn.read() for _ in range(3)], [REFUSED, OK, R(":", 3)])
+        t.check(b"errorstat_ERR:count=3" in conn.cmd("INFO", "errorstats").text(), "each counts")
+        home.path("dump.rdb").rmdir()
+        server.stop()
