@@ -464,7 +464,7 @@ def settled(conn, count):
     """Wait until exactly `count` clients are connected (earlier ones' closing may still be on its way)."""
     wait_for(
         lambda: int(info(conn, "clients")["connected_clients"]) == count,
-        f"{count} clients are connected",
+        lambda: f"{count} clients are connected, but\n{conn.cmd('CLIENT', 'LIST').text().decode()}",
     )
     return count
 
