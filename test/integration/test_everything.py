@@ -199,7 +199,7 @@ def crowd(t, threads, io, log):
     env = {"GYRE_JITTER": "10"} if threads > 1 else {}
     is_kept = log == "kept"
     home = Home(t, io=io, appendonly="yes" if is_kept else "no", databases=4)
-    home.run(threads=threads, env=env)
+    home.run(threads=threads, env=env).close()
     Crowd(t, home.server, switches_log=not is_kept).run(SECONDS)
     conn = left_alone(t, home.server)
     expect_sense(t, conn)
