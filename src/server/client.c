@@ -325,7 +325,7 @@ static void check_back_pressure(struct client *c)
 // The peer has finished; what it asked before is still answered, but for what CLIENT PAUSE put off.
 static void finish_input(struct client *c)
 {
-    if (!c->has_eof || c->is_dead || c->ops || c->is_stalled) return;
+    if (!c->has_eof || c->is_dead || c->ops || c->is_stalled || c->session.awaits_stop) return;
     if (c->is_paused && !c->is_postponed) return;
     c->session.is_closing = true;
     output_mark_dirty(c);

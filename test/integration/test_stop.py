@@ -4,6 +4,7 @@
 import errno
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -453,5 +454,21 @@ def unanswered(t):
         conn.send(encode("CLIENT", "REPLY", "ON") + encode("INCR", "a"))
         t.equal([conn.read() for _ in range(3)], [REFUSED, OK, R(":", 3)])
         t.check(b"errorstat_ERR:count=3" in conn.cmd("INFO", "errorstats").text(), "each counts")
+        home.path("dump.rdb").rmdir()
+        server.stop()
+
+
+@test("who says SHUTDOWN and then nothing more is told if it is refused", threads=(1, 4))
+def told_after_eof(t, threads):
+    for make in (lambda **options: t.own_gyre(threads=threads, **options), lambda **options: t.own(Server.redis(**options))):
+        home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+        server = make(**home.options)
+        conn = t.connect(server)
+        t.equal(conn.cmd("SET", "a", 1), OK)
+        home.path("dump.rdb").mkdir()
+        conn.send(encode("SHUTDOWN") + encode("GET", "a"))
+        conn.sock.shutdown(socket.SHUT_WR)
+        t.equal([conn.read(), conn.read()], [REFUSED, R("$", b"1")])
+        t.check(conn.is_closed(), "it stays open")
         home.path("dump.rdb").rmdir()
         server.stop()
