@@ -75,9 +75,9 @@ struct client {
     uint32_t move_to; // shard to move to when quiet; own shard: stay
 
     bool is_receiving, is_sending, is_dirty, is_listed;
-    bool is_stalled;        // input waits until operations have finished
-    bool is_paused;         // input waits for the end of CLIENT PAUSE, a snapshot, or the fence
-    bool is_postponed;      // for the first: what waits has not begun
+    bool is_stalled;   // input waits until operations have finished
+    bool is_paused;    // input waits for the end of CLIENT PAUSE, a stop, a snapshot, or the fence
+    bool is_postponed; // for the first: what waits has not begun
     uint64_t paused_number; // who was held up first, goes on first
     uint8_t fence;          // enum fence_state; rounds that it has waited for
     uint8_t fence_rounds;

@@ -136,8 +136,9 @@ static bool is_held_by_fence(struct client *c, const struct run *run, const stru
 // May this call join the run? If not, the run ends before it.
 static bool may_join(struct client *c, struct run *run, const struct call *call)
 {
-    bool is_put_off = UNLIKELY(is_postponed(c, call) || is_held_by_stop(c, call));
-    bool is_paused = is_put_off || UNLIKELY(must_wait_for_snapshot(c, call));
+    bool is_put_off = UNLIKELY(is_postponed(c, call));
+    bool is_held = is_put_off || UNLIKELY(is_held_by_stop(c, call));
+    bool is_paused = is_held || UNLIKELY(must_wait_for_snapshot(c, call));
     if (!is_paused && !is_in_order(c, run, call)) return false;
     bool is_publishing = publishes(c, call);
     if (is_paused || (is_publishing && is_held_by_fence(c, run, call))) {

@@ -472,3 +472,25 @@ def told_after_eof(t, threads):
         t.check(conn.is_closed(), "it stays open")
         home.path("dump.rdb").rmdir()
         server.stop()
+
+
+@test("who writes while a stop saves, and closes, has written when it is refused", threads=(1, 4), needs=gyre_only)
+def closed_while_held(t, threads):
+    """As with Redis, which reads it then."""
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no")
+    conn, writer = t.connect(server), t.connect(server)
+    t.equal(conn.cmd("SET", "a", 1), OK)
+    os.mkdir(os.path.join(disk.root, "dump.rdb"))
+    disk.delay_syncs(round(1_000_000 * PATIENCE))
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.3 * PATIENCE)
+    writer.send(encode("INCR", "a"))
+    writer.close()
+    time.sleep(0.1)
+    t.check(b"Errors trying to SHUTDOWN" not in server.log(), "the test is too slow")
+    t.wait_for(lambda: b"Errors trying to SHUTDOWN" in server.log(), "a refusal")
+    t.wait_for(lambda: conn.cmd("GET", "a").value == b"2", "what was written")
+    t.wait_for(lambda: len(conn.cmd("CLIENT", "LIST").text().splitlines()) == 1, "its end")
+    disk.delay_syncs(0)
+    os.rmdir(os.path.join(disk.root, "dump.rdb"))
