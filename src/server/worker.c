@@ -169,7 +169,8 @@ static void check_clients(struct worker *w, int64_t now_ms)
     for (struct client *c = w->clients, *next; c; c = next) {
         next = c->next;
         if (has_soft) output_check_limits(c, now_ms);
-        bool is_idle = settings->timeout_s && !c->ops && !c->session.is_monitor &&
+        bool waits = c->ops || c->is_paused || c->session.awaits_stop;
+        bool is_idle = settings->timeout_s && !waits && !c->session.is_monitor &&
                        !c->session.subscriptions &&
                        now_ms - c->session.active_ms > settings->timeout_s * 1000;
         if (is_idle && !c->is_dead) {

@@ -494,3 +494,25 @@ def closed_while_held(t, threads):
     t.wait_for(lambda: len(conn.cmd("CLIENT", "LIST").text().splitlines()) == 1, "its end")
     disk.delay_syncs(0)
     os.rmdir(os.path.join(disk.root, "dump.rdb"))
+
+
+@test("who waits for the end of a stop, or of CLIENT PAUSE, is not idle", threads=(1, 4))
+def not_idle(t, threads):
+    for make in (lambda **options: t.own_gyre(threads=threads, **options), lambda **options: t.own(Server.redis(**options))):
+        conn = t.connect(make(timeout=1))
+        conn.cmd("CLIENT", "PAUSE", 3500, "WRITE")
+        t.equal(conn.cmd("SET", "a", 1), OK)
+    if STANDIN:
+        return
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no", timeout=1)
+    asker, writer = t.connect(server), t.connect(server)
+    t.equal(asker.cmd("SET", "a", 1), OK)
+    os.mkdir(os.path.join(disk.root, "dump.rdb"))
+    disk.delay_syncs(3_500_000)
+    asker.write("SHUTDOWN")
+    time.sleep(0.3)
+    writer.write("INCR", "a")
+    t.equal([asker.read(), writer.read()], [REFUSED, R(":", 2)])
+    disk.delay_syncs(0)
+    os.rmdir(os.path.join(disk.root, "dump.rdb"))
