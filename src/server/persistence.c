@@ -613,6 +613,7 @@ static void run_job(struct persistence *p, enum job_kind kind)
     else
         log_write(LOG_WARNING, "%s failed: %s", what, e.text);
     if (!is_good && kind == JOB_REWRITE && p->is_given_up) return; // as it was wished
+    if (!is_good && p->is_for_stop) return;
     if (kind == JOB_SNAPSHOT)
         note_snapshot(p, is_good, began_s);
     else
@@ -646,6 +647,7 @@ static void *background(void *arg)
 static void begin(struct persistence *p, enum job_kind kind)
 {
     p->wanted = p->running = kind;
+    p->is_for_stop = false;
     atomic_store(&p->is_given_up, false);
     if (kind == JOB_SNAPSHOT) {
         p->last_try_ms = clock_unix_ms();
@@ -752,7 +754,7 @@ static bool save_now(struct persistence *p, struct dir_error *e)
         log_write(LOG_NOTICE, "DB saved on disk");
     else
         log_write(LOG_WARNING, "The data could not be saved: %s", e->text);
-    note_snapshot(p, is_good, began_s);
+    if (is_good) note_snapshot(p, true, began_s);
     return is_good;
 }
 
@@ -796,8 +798,10 @@ bool persistence_snapshot(struct persistence *p)
     pthread_mutex_lock(&p->mutex);
     bool is_good = wait_for_job(p);
     if (is_good) {
+        uint64_t before = p->info.snapshots;
         begin(p, JOB_SNAPSHOT);
-        is_good = wait_for_job(p) && p->info.is_snapshot_ok;
+        p->is_for_stop = true;
+        is_good = wait_for_job(p) && p->info.snapshots != before;
     }
     pthread_mutex_unlock(&p->mutex);
     return is_good;

@@ -55,6 +55,7 @@ struct persistence {
     uint32_t attached;              // workers that have their log
     bool is_ready;                  // all of them: jobs may begin
     bool is_in_haste;               // a stop waits for them: no rate limit holds
+    bool is_for_stop;               // the job that runs; who asked is told if it fails, nobody else
     struct image *image;            // of the job that runs
     struct log_rotation *rotations; // by shard
     uint32_t rotation_count;

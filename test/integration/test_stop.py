@@ -11,7 +11,7 @@ from pathlib import Path
 from faults import Disk
 from harness import GYRE_SERVER, OK, PATIENCE, SCALE, STANDIN, Failure, Conn, R, ReadTimeout, Server, encode, free_port
 from runner import test
-from test_persistence import Home
+from test_persistence import Home, field
 
 
 @test("a stop amid writes over shards leaves each of them whole, and nothing behind", policy=("everysec", "no"))
@@ -516,3 +516,24 @@ def not_idle(t, threads):
     t.equal([asker.read(), writer.read()], [REFUSED, R(":", 2)])
     disk.delay_syncs(0)
     os.rmdir(os.path.join(disk.root, "dump.rdb"))
+
+
+@test("a SHUTDOWN or a SAVE that fails has no writes refused, as a BGSAVE that fails has", threads=(1, 4))
+def no_trouble(t, threads):
+    for make in (lambda **options: t.own_gyre(threads=threads, **options), lambda **options: t.own(Server.redis(**options))):
+        home = Home(t, save="3600 1")
+        server = make(**home.options)
+        conn = t.connect(server)
+        t.equal(conn.cmd("SET", "a", 1), OK)
+        home.path("dump.rdb").mkdir()
+        for words in (("SHUTDOWN",), ("SHUTDOWN", "SAVE"), ("SAVE",)):
+            t.check(conn.cmd(*words).is_error(), "it succeeded")
+            t.equal([conn.cmd("INCR", "a").kind, field(conn, "rdb_last_bgsave_status")], [":", "ok"])
+        conn.cmd("BGSAVE")
+        t.wait_for(lambda: field(conn, "rdb_last_bgsave_status") == "err", "a failure")
+        for words in (("SHUTDOWN",), ("SAVE",), ("INCR", "a")):
+            t.check(conn.cmd(*words).is_error(), "it succeeded")
+        t.equal(field(conn, "rdb_last_bgsave_status"), "err")
+        home.path("dump.rdb").rmdir()
+        t.equal([conn.cmd("SAVE"), field(conn, "rdb_last_bgsave_status"), conn.cmd("INCR", "a").kind], [OK, "ok", ":"])
+        server.stop()
