@@ -807,6 +807,27 @@ bool persistence_snapshot(struct persistence *p)
     return is_good;
 }
 
+static bool is_log_missing(struct persistence *p)
+{
+    bool is_wanted = lock_settings(p)->appendonly;
+    unlock_settings(p);
+    return is_wanted && !atomic_load(&p->is_log_on);
+}
+
+bool persistence_await_log(struct persistence *p)
+{
+    for (int i = 0; i < 2 && is_log_missing(p); i++) {
+        pthread_mutex_lock(&p->mutex);
+        bool is_free = wait_for_job(p); // which may have been the one that turns it on
+        if (is_free && i > 0) {
+            begin(p, JOB_REWRITE);
+            wait_for_job(p);
+        }
+        pthread_mutex_unlock(&p->mutex);
+    }
+    return !is_log_missing(p);
+}
+
 void persistence_set_haste(struct persistence *p, bool is_in_haste)
 {
     pthread_mutex_lock(&p->mutex);

@@ -94,6 +94,9 @@ void persistence_stop(struct persistence *p);
 // Makes a snapshot in the background and waits for it, on a thread that runs no shard. False: it
 // failed, and was logged, or nobody waits for it any more (stop_is_over).
 bool persistence_snapshot(struct persistence *p);
+// The same: the log, if CONFIG SET has turned it on, is there. False: it cannot be, or nobody waits
+// for it any more.
+bool persistence_await_log(struct persistence *p);
 // Has nothing changed since the cut of the last snapshot? While nobody writes.
 bool persistence_is_all_saved(struct persistence *p);
 // A stop waits for snapshots and rewrites: snapshot-rate-limit does not hold for that which is

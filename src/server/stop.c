@@ -163,7 +163,6 @@ static void await_commands(struct server *server)
 static void begin_saving(struct server *server)
 {
     server->stop.is_saving = true;
-    persistence_set_haste(server->persistence, true);
     await_errand(&server->stop, send_errand(server, worker_hold_writes, false));
 }
 
@@ -171,7 +170,6 @@ static void end_saving(struct server *server)
 {
     if (!server->stop.is_saving) return;
     server->stop.is_saving = false;
-    persistence_set_haste(server->persistence, false);
     send_errand(server, worker_release_writes, true);
 }
 
@@ -209,7 +207,8 @@ static bool may_stop(struct server *server)
     server->stop.is_amid_loading = loading_give_up(server->persistence);
     if (server->stop.is_amid_loading) return true;
     await_commands(server);
-    return !must_save(server) || save(server);
+    persistence_set_haste(server->persistence, true);
+    return persistence_await_log(server->persistence) && (!must_save(server) || save(server));
 }
 
 // What has been asked until now is taken together; it may have been called off already.
@@ -242,6 +241,7 @@ static bool end_decision(struct stop *s, bool may_stop)
 static void go_on(struct server *server)
 {
     struct stop *s = &server->stop;
+    persistence_set_haste(server->persistence, false);
     end_saving(server);
     pthread_mutex_lock(&s->mutex);
     bool was_called_off = s->is_called_off;

@@ -537,3 +537,39 @@ def no_trouble(t, threads):
         home.path("dump.rdb").rmdir()
         t.equal([conn.cmd("SAVE"), field(conn, "rdb_last_bgsave_status"), conn.cmd("INCR", "a").kind], [OK, "ok", ":"])
         server.stop()
+
+
+@test("a stop waits until the log that was turned on is there", threads=(1, 4), delay=(0, 0.3), how=("SHUTDOWN", "SIGTERM"), needs=gyre_only)
+def being_turned_on(t, threads, delay, how):
+    """Redis refuses to stop meanwhile."""
+    disk = Disk(t)
+    server = disk.gyre(threads=threads)
+    conn = t.connect(server)
+    t.equal([conn.cmd("MSET", "a", 1, "b", 2), conn.cmd("CONFIG", "SET", "snapshot-rate-limit", 100_000)], [OK] * 2)
+    conn.cmd("DEBUG", "POPULATE", 20000, "key", 100)
+    t.equal([conn.cmd("CONFIG", "SET", "appendonly", "yes"), conn.cmd("SET", "c", 3)], [OK] * 2)
+    time.sleep(delay)
+    if how == "SIGTERM":
+        server.send_signal(signal.SIGTERM)
+    else:
+        conn.write("SHUTDOWN")
+    t.equal(server.wait_exit(), 0)
+    conn = t.connect(disk.gyre(threads=threads, appendonly="yes"))
+    t.equal([conn.cmd("DBSIZE").value, conn.cmd("GET", "c").value], [20003, b"3"])
+
+
+@test("a stop is refused if the log that was turned on cannot be made", threads=(1, 4), needs=gyre_only)
+def cannot_be_turned_on(t, threads):
+    for end in (("SHUTDOWN", "FORCE"), ("SHUTDOWN", "NOSAVE"), ("CONFIG", "SET", "appendonly", "no")):
+        home = Home(t)
+        conn = home.run(threads)
+        home.path("appendonlydir").touch()
+        t.equal([conn.cmd("CONFIG", "SET", "appendonly", "yes"), conn.cmd("SET", "a", 1)], [OK] * 2)
+        for _ in range(2):
+            t.equal([conn.cmd("SHUTDOWN"), conn.cmd("INCR", "a").kind], [REFUSED, ":"])
+        conn.write(*end)
+        if end[0] == "CONFIG":
+            t.equal(conn.read(), OK)
+            conn.write("SHUTDOWN")
+        t.equal(conn.drain(), b"")
+        t.equal(home.server.wait_exit(), 0)
