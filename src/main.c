@@ -16,7 +16,6 @@
 #include "engine/version.h"
 #include "server/config.h"
 #include "server/crash.h"
-#include "server/pidfile.h"
 #include "server/server.h"
 
 // maxclients is lowered to what the process may open, as Redis does.
@@ -57,10 +56,7 @@ static int run(struct config *config)
     hash_set_seed(seed);
     crash_install();
     fit_maxclients(config);
-    pidfile_write(s);
-    int status = server_run(config);
-    pidfile_remove(config->settings);
-    return status;
+    return server_run(config);
 }
 
 // The exit status of what needs no server; -1: go on.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// pidfile: the file that says which process serves, from its start to its end in order.
+// pidfile: the file that says which process serves, from its start to its end in order. It is
+// written and removed while the server has its ports: at any time it is one server's.
 #pragma once
 #include "engine/settings.h"
 

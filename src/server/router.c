@@ -343,19 +343,26 @@ static bool open_tcp(struct router *r, const struct settings *s)
     return count >= 0;
 }
 
-static bool open_listeners(struct router *r)
+static bool open_unix(struct router *r, const struct settings *s)
 {
     char error[512];
-    const struct settings *s = r->server->config->settings;
-    if (s->unixsocket[0]) {
-        int fd = address_listen_unix(s, error, sizeof error);
-        if (fd < 0) {
-            log_write(LOG_WARNING, "%s", error);
-            return false;
-        }
-        add_listener(r, fd, true);
+    int fd = address_listen_unix(s, error, sizeof error);
+    if (fd < 0) {
+        log_write(LOG_WARNING, "%s", error);
+        return false;
     }
-    if (!open_tcp(r, s)) return false;
+    add_listener(r, fd, true);
+    struct listener first = r->listeners[0];
+    r->listeners[0] = r->listeners[r->listener_count - 1];
+    r->listeners[r->listener_count - 1] = first;
+    return true;
+}
+
+// Who cannot have its port, as another server has it, leaves that one its Unix socket, too.
+static bool open_listeners(struct router *r)
+{
+    const struct settings *s = r->server->config->settings;
+    if (!open_tcp(r, s) || (s->unixsocket[0] && !open_unix(r, s))) return false;
     if (r->listener_count == 0)
         log_write(LOG_WARNING, "Configured to not listen anywhere, exiting.");
     return r->listener_count > 0;

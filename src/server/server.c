@@ -345,6 +345,7 @@ int server_run(struct config *config)
         server_free(server);
         return status;
     }
+    pidfile_write(config->settings);
     server->is_started = start_workers(server) && stop_start(server);
     pthread_barrier_wait(&server->barrier);
     if (server->is_started) {
@@ -367,6 +368,7 @@ int server_run(struct config *config)
     if (server->is_started && stop_must_save(&server->stop) &&
         !persistence_save_at_end(server->persistence) && !stop_is_forced(&server->stop))
         status = 1;
+    pidfile_remove(config->settings);
     router_free(server->router);
     server_free(server);
     if (status == 0) log_write(LOG_WARNING, "Gyre is now ready to exit, bye bye...");

@@ -573,3 +573,20 @@ def cannot_be_turned_on(t, threads):
             conn.write("SHUTDOWN")
         t.equal(conn.drain(), b"")
         t.equal(home.server.wait_exit(), 0)
+
+
+@test("a server that finds its port taken leaves the pid file and the socket of the one that has it", threads=(1, 4))
+def taken(t, threads):
+    for make, run in ((t.own_gyre, Server.gyre), (lambda threads, **options: t.own(Server.redis(**options)), lambda threads, **options: Server.redis(**options))):
+        home = Home(t)
+        files = {"pidfile": home.path("pid"), "unixsocket": home.path("sock")}
+        server = make(threads=threads, **files, **home.options)
+        t.wait_for(lambda: files["pidfile"].exists() and files["pidfile"].read_text().strip(), "a pid file")
+        pid = files["pidfile"].read_text()
+        other = run(threads=threads, port=server.port, wait=False, **files, **home.options)
+        t.equal(other.wait_exit(), 1)
+        other.kill()
+        t.equal(files["pidfile"].read_text(), pid)
+        t.equal(Conn(str(files["unixsocket"])).cmd("PING"), R("+", b"PONG"))
+        server.stop()
+        t.equal([file.exists() for file in files.values()], [False, False])
