@@ -278,14 +278,23 @@ static _Noreturn void exit_at_once(int number)
     _exit(1);
 }
 
-// Nobody reads signal_fd any more.
-static void handle_sigint(struct router *r)
+static void expect_sigint(int number)
 {
     struct sigaction action = {.sa_handler = exit_at_once};
-    sigset_t set;
-    if (!stop_is_by_signal(&r->server->stop)) return;
     sigaction(SIGINT, &action, NULL);
+    (void)number;
+}
+
+// Nobody reads signal_fd any more.
+static void handle_signals(struct router *r)
+{
+    struct sigaction action = {.sa_handler = expect_sigint, .sa_flags = SA_RESTART};
+    sigset_t set;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    if (stop_is_by_signal(&r->server->stop)) expect_sigint(SIGINT);
     sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
@@ -515,7 +524,7 @@ void router_run(struct router *r)
         if (!n->is_late) ring_ready_stop(r->ring, &n->ready);
     while (r->oldest) ring_run(r->ring, 10000);
     settle_excess(r);
-    handle_sigint(r);
+    handle_signals(r);
 }
 
 void router_wake(struct router *r)

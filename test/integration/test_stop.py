@@ -590,3 +590,27 @@ def taken(t, threads):
         t.equal(Conn(str(files["unixsocket"])).cmd("PING"), R("+", b"PONG"))
         server.stop()
         t.equal([file.exists() for file in files.values()], [False, False])
+
+
+@test(
+    "a signal, then SIGINT, while the logs are written to their end after SHUTDOWN end the server at once",
+    threads=(1, 4),
+    first=("SIGINT", "SIGTERM"),
+    needs=lambda: gyre_only() or ("its runtime keeps the signal" if "tsan" in GYRE_SERVER.lower() else None),
+)
+def insisted_late(t, threads, first):
+    disk = Disk(t)
+    server = disk.gyre(threads=threads, appendonly="yes")
+    conn = t.connect(server)
+    conn.cmd("SET", "a", 1)
+    disk.delay_syncs(round(8_000_000 * PATIENCE))
+    conn.write("INCR", "a")
+    time.sleep(0.1)
+    t.connect(server).write("SHUTDOWN")
+    time.sleep(0.4 * PATIENCE)
+    server.send_signal(getattr(signal, first))
+    time.sleep(0.2 * PATIENCE)
+    t.check(server.alive(), "one is enough")
+    server.send_signal(signal.SIGINT)
+    t.equal(server.wait_exit(4), 1)
+    server.ended = True
