@@ -44,7 +44,8 @@ bool stop_call_off(struct server *server)
     struct stop *s = &server->stop;
     pthread_mutex_lock(&s->mutex);
     bool is_under_way = s->is_asked || (s->is_deciding && !s->is_called_off);
-    bool is_in_time = is_under_way && !stop_is_decided(s);
+    bool is_loaded = atomic_load(&server->persistence->is_open); // else it waits for nothing
+    bool is_in_time = is_under_way && is_loaded && !stop_is_decided(s);
     if (is_in_time) {
         s->is_called_off = true;
         s->is_asked = false;

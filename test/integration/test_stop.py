@@ -614,3 +614,18 @@ def insisted_late(t, threads, first):
     server.send_signal(signal.SIGINT)
     t.equal(server.wait_exit(4), 1)
     server.ended = True
+
+
+@test("a stop amid loading cannot be called off: who tries is told so", threads=(1, 4))
+def not_called_off(t, threads):
+    home = Home(t, save="3600 1")
+    home.run(threads).cmd("DEBUG", "POPULATE", round(400_000 * min(1, SCALE)))
+    home.server.stop()
+    for _ in range(3):
+        server = t.own_gyre(threads=threads, wait=False, unixsocket=home.path("sock"), **home.options)
+        asker, other = (t.wait_for(lambda: connected(str(home.path("sock"))), "a socket", step=0.001) for _ in range(2))
+        t.equal([conn.cmd("GET", "key:1").value[:7] for conn in (asker, other)], [b"LOADING"] * 2)
+        asker.write("SHUTDOWN")
+        other.write("SHUTDOWN", "ABORT")
+        t.check(other.drain() in (b"", b"-ERR No shutdown in progress.\r\n"), "called off")
+        t.equal(server.wait_exit(), 0)
