@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -58,11 +59,14 @@ static void unlock_settings(struct persistence *p)
     pthread_mutex_unlock(&p->server->mutex);
 }
 
-// name: NULL: dbfilename. is_limited: it is made while the server works.
+// dir: NULL: the working directory, that of now, which CONFIG SET dir may change. name: NULL:
+// dbfilename. is_limited: it is made while the server works.
 static struct image *new_image(struct persistence *p, const char *dir, const char *name,
                                bool is_base, bool is_limited)
 {
+    char here[PATH_MAX];
     const struct settings *s = lock_settings(p);
+    if (!dir) dir = getcwd(here, sizeof here) ? here : ".";
     struct image_options o = {.dir = dir,
                               .name = name ? name : s->dbfilename,
                               .is_base = is_base,
@@ -370,7 +374,7 @@ static void end_image(struct persistence *p)
 static bool snapshot(struct persistence *p, struct dir_error *e)
 {
     uint64_t bytes;
-    set_image(p, new_image(p, ".", NULL, false, true));
+    set_image(p, new_image(p, NULL, NULL, false, true));
     ask_for_cut(p);
     bool is_good = image_write(p->image, &bytes, e);
     end_image(p);

@@ -622,3 +622,20 @@ def transaction_of_scripts(t, threads):
     text = subprocess.run([checker, home.root], capture_output=True, text=True, timeout=60).stdout
     found = re.search(r"(\d+) transactions over several shards", text)
     t.check(found and int(found.group(1)) >= 8, text)
+
+
+@test("a snapshot is written to the directory in which it began, whatever CONFIG SET dir says meanwhile", threads=THREADS)
+def directory_changed(t, threads):
+    """A stop that saves would be refused; one that comes afterwards saves where it is then."""
+    home, there = Home(t, save="3600 1"), Home(t)
+    conn = home.run(threads, snapshot_rate_limit=200_000, enable_protected_configs="yes")
+    t.equal([conn.cmd("DEBUG", "POPULATE", 10000, "key", 50), conn.cmd("SET", "a", 1)], [OK] * 2)
+    t.equal(conn.cmd("BGSAVE"), R("+", b"Background saving started"))
+    t.wait_for(lambda: list(home.path().glob("temp-*")), "its beginning")
+    t.equal(conn.cmd("CONFIG", "SET", "dir", there.root), OK)
+    t.equal(field(conn, "rdb_bgsave_in_progress"), "1")
+    t.wait_for(lambda: field(conn, "rdb_bgsave_in_progress") == "0", "its end")
+    t.equal(field(conn, "rdb_last_bgsave_status"), "ok")
+    t.equal([file.name for file in home.path().iterdir()], ["dump.rdb"])
+    home.server.stop()
+    t.equal([file.name for file in there.path().iterdir()], ["dump.rdb"])
