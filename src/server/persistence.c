@@ -964,6 +964,7 @@ void persistence_stop(struct persistence *p)
 
 void persistence_free(struct persistence *p)
 {
+    recovery_free(p->recovery);
     manifest_clear(&p->manifest);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->mutex);
