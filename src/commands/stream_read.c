@@ -345,10 +345,15 @@ static int find_key(const struct ctx *ctx, const struct stream_read *r, struct s
 // all of them.
 static bool has_news(struct ctx *ctx, struct slice key)
 {
-    struct stream_read r = {.is_group = true, .is_again = true};
+    struct stream_read r = {.is_group = ctx->cmd->flags & CMD_WRITE, .is_again = true};
+    struct part part = {.key = key};
     struct entry *e = ctx_peek(ctx, key);
     if (!e || e->type != TYPE_STREAM || !parse_options(ctx, &r)) return true;
     const struct stream *stream = stream_of(e->value);
+    if (!r.is_group) {
+        int arg = r.first_key + r.count_streams + find_key(ctx, &r, key);
+        return !parse_after(ctx, arg, &r, &part) || has_entry_behind(stream, part.after);
+    }
     const struct stream_group *group = stream_group_find(stream, ctx->argv[r.group_arg]);
     return !group || has_entry_behind(stream, group->last_id);
 }
@@ -377,8 +382,9 @@ static bool serve_waiting(struct ctx *ctx, struct slice key)
 
 // clang-format off
 const struct command commands_stream_read[] = {
-    {.name = "xread", .handler = xread, .serve = serve_waiting, .arity = -4,
-     .flags = CMD_READONLY | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM | ACL_BLOCKING,
+    {.name = "xread", .handler = xread, .serve = serve_waiting, .would_serve = has_news,
+     .arity = -4, .flags = CMD_READONLY | CMD_BLOCKING | CMD_MOVABLE_KEYS,
+     .acl = ACL_STREAM | ACL_BLOCKING,
      .keys = {STREAMS(1)}, .group = "stream", .since = "5.0.0",
      .complexity = "For each stream, O(N) with N the number of returned entries",
      .summary = "Returns the entries of one or more streams that come after given ids.",

@@ -184,7 +184,8 @@ struct command {
     command_finish_fn finish; // SPAN_SUM whose reply is not simply the sum; else NULL
     command_fn conclude;      // SPAN_SESSION: changes the session and replies
     command_serve_fn serve;   // of a command that may block (engine/block.h); else NULL
-    command_serve_fn would_serve; // asked before, where it costs less; NULL: it probably would
+    command_serve_fn would_serve; // asked before, of the key only: there is no session, and nothing
+                                  // may be replied; NULL: it would
     command_keys_fn get_keys;     // NULL: the specifications say it all
     const struct command *parent; // set by the table
     const char *full_name;        // "client|list"; set by the table

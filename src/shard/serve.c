@@ -136,8 +136,7 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
     c.reply = &w->reply;
     c.waiter = NULL;
     snapshot_touch_keys(&c);
-    bool would_serve = !w->cmd->would_serve || w->cmd->would_serve(&c, key);
-    if (!would_serve || has_hung_up(s, w) || !engine_serve(&c, key)) {
+    if (has_hung_up(s, w) || !engine_serve(&c, key)) {
         if (waiter_unclaim(w)) return false;
         waiter_end(w); // home has given it up meanwhile
     }
@@ -148,10 +147,19 @@ static bool serve_claimed(struct shard *s, struct ctx *ctx, struct waiter *w, st
     return true;
 }
 
+// Asked before it is claimed: another shard that finds it claimed leaves it out for good.
 static bool can_serve(struct ctx *ctx, const struct waiter *w, uint32_t db, struct slice key)
 {
     const struct entry *e = ctx_peek_db(ctx, db, key);
-    return (w->flags & BLOCK_UNTIL_GONE) || (e && e->type == w->type);
+    if (!(w->flags & BLOCK_UNTIL_GONE) && (!e || e->type != w->type)) return false;
+    if (!w->cmd->would_serve) return true;
+    struct ctx c = *ctx;
+    c.cmd = w->cmd;
+    c.argv = w->argv;
+    c.argc = w->argc;
+    c.session = NULL; // may be gone
+    c.db = db;
+    return w->cmd->would_serve(&c, key);
 }
 
 // --- the ready keys ------------------------------------------------------------------------------

@@ -347,6 +347,27 @@ def crowd(t, threads, io):
             t.equal(conn.read(), want)
 
 
+@test("who waits for two streams is served from one while another shard asks about the other", alone=True, **BACKENDS)
+def asked_about_another(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, other, pushing = t.connect(server), t.connect(server), t.connect(server)
+    conns = [t.connect(server) for _ in range(40)]
+    for i in range(12):
+        busy, quiet = f"{{bar}}:{i}", f"{{foo}}:{i}"  # on two shards
+        for conn in conns:
+            conn.write("XREAD", "BLOCK", 0, "STREAMS", busy, quiet, "1000000-0", "0-0")
+        wait_blocked(t, control, len(conns))
+        count = 1500
+        other.send(b"".join(encode("XADD", busy, f"{n + 1}-0", "k", "v") for n in range(count)))
+        time.sleep(t.rng.uniform(0, 0.003))
+        pushing.cmd("XADD", quiet, "1-0", "k", "v")
+        for _ in range(count):
+            other.read()
+        wait_blocked(t, control, 0)
+        for conn in conns:
+            t.equal(conn.read().value[0].value[0].value, quiet.encode())
+
+
 @test("every element is taken once, whoever waits where", alone=True, **BACKENDS)
 def exactly_once(t, threads, io):
     server = t.gyre(threads=threads, io=io)
