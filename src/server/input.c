@@ -68,17 +68,17 @@ static bool must_wait_for_snapshot(struct client *c, const struct call *call)
     return true;
 }
 
-// By CLIENT PAUSE.
+// By CLIENT PAUSE. What is refused is told so at once.
 static bool is_postponed(struct client *c, const struct call *call)
 {
     struct worker *w = c->worker;
-    if (LIKELY(!w->pause_until_ms)) return false;
+    if (LIKELY(!w->pause_until_ms) || transaction_refuses(c, call)) return false;
     // Past its end, too, until those go on who were held up: which inside of a command they do not.
     if (w->shard.is_inside && shard_now_ms(&w->shard) >= w->pause_until_ms) return false;
     const struct piece *p = &call->piece;
     if (w->pause_mode == PAUSE_ALL || (call->is_exec && transaction_writes(c))) return true;
     bool is_asked_for = !p->say || transaction_queues(call);
-    return p->cmd && is_asked_for && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
+    return is_asked_for && command_may_write(w->shard.engine, p->cmd, p->argc, p->argv);
 }
 
 static bool publishes(const struct client *c, const struct call *call)

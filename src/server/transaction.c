@@ -280,6 +280,12 @@ static void route_queued(struct call *call)
     }
 }
 
+bool transaction_refuses(const struct client *c, const struct call *call)
+{
+    const struct command *cmd = call->piece.cmd;
+    return !cmd || (c->session.is_in_multi && (cmd->flags & CMD_NO_MULTI));
+}
+
 bool transaction_queues(const struct call *call)
 {
     return call->piece.say && slice_is(slice_of(call->piece.say), SAY_QUEUED);
@@ -319,7 +325,7 @@ static void apply_queued(struct client *c, struct call *call)
 {
     const struct piece *p = &call->piece;
     struct session *s = &c->session;
-    if (!p->cmd || (p->cmd->flags & CMD_NO_MULTI)) {
+    if (transaction_refuses(c, call)) {
         s->is_multi_dirty = true; // refused; it answers why
     } else if (p->say) {
         s->multi_count++;

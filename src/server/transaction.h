@@ -28,6 +28,8 @@ void transaction_refuse(struct client *c, struct call *call, const char *line,
                         const char *exec_line);
 // Is it one that would be put into the transaction?
 bool transaction_queues(const struct call *call);
+// Or one that is answered why it can neither run nor be put into one?
+bool transaction_refuses(const struct client *c, const struct call *call);
 // Has WATCH answer without a look at its keys: for EXEC they count as changed.
 void transaction_watch_blindly(const struct client *c, struct call *call);
 // The call runs now: does what it means to the queue.

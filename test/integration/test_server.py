@@ -991,6 +991,20 @@ def pause_queued(t, threads, io):
     t.equal(conn.cmd("EXEC").value, [R("$", None), OK])
 
 
+@test("CLIENT PAUSE puts off nothing that is refused", **BOTH)
+def pause_refused(t, threads, io):
+    server = t.own_gyre(threads=threads, io=io)  # nobody could end the pause
+    control, conn, queueing, subscribed = (t.connect(server) for _ in range(4))
+    queueing.cmd("MULTI")
+    subscribed.cmd("SUBSCRIBE", "news")
+    t.equal(control.cmd("CLIENT", "PAUSE", "6000000", "ALL"), OK)
+    t.check(conn.cmd("NONSENSE").is_error() and conn.cmd("GET").is_error(), "no command")
+    t.check(queueing.cmd("SET", "k").is_error() and queueing.cmd("SAVE").is_error(), "not to be queued")
+    t.check(subscribed.cmd("GET", "k").is_error(), "not for subscribers")
+    conn.write("PING")
+    t.check(not ready(conn.sock, 0.02)[0], "it is not paused")
+
+
 @test("what CLIENT PAUSE put off goes with its connection", **BOTH)
 def pause_hang_up(t, threads, io):
     server = t.gyre(threads=threads, io=io)
