@@ -136,6 +136,7 @@ static void run_requests(struct shard *s, struct ctx *ctx, struct operation *op)
 // One of the operations that meet here, as plain single-threaded code.
 static void run_operation(struct shard *s, struct ctx *ctx, struct operation *op)
 {
+    if (!op->meet && op->part_count == s->group->count) serve_retrying(s, ctx);
     if (op->meet)
         op->meet(s, ctx, op);
     else if (may_run_exec(op, ctx))

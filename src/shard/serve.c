@@ -213,12 +213,23 @@ static bool serve_keys(struct shard *s, struct ctx *ctx)
 
 // --- serving what lies on several shards ---------------------------------------------------------
 
+void serve_retrying(struct shard *s, struct ctx *ctx)
+{
+    bool is_any = false;
+    for (uint32_t i = 0; i < s->group->count; i++) {
+        struct shard *asker = s->group->shards[i]; // parked, or this one
+        if (!asker->is_retrying) continue;
+        asker->is_retrying = false;
+        interest_move_ready(ctx->space, asker->space);
+        is_any = true;
+    }
+    if (is_any) serve_keys(s, ctx);
+}
+
 static void run_retry(struct shard *s, struct ctx *ctx, struct operation *op)
 {
-    struct shard *asker = op->owner; // parked, or this one
-    asker->is_retrying = false;
-    interest_move_ready(ctx->space, asker->space);
-    serve_keys(s, ctx);
+    (void)op;
+    serve_retrying(s, ctx);
 }
 
 static void retry_done(struct operation *op)
@@ -229,7 +240,9 @@ static void retry_done(struct operation *op)
 
 // BLMOVE to another shard: an operation of its own, in which all shards meet, for whoever waits
 // there may move it on to any other. It enters the inboxes before the reply of what made the key
-// ready can be seen, so whatever is sent after that reply comes behind it.
+// ready can be seen, so whatever is sent after that reply comes behind it. Of what was sent before,
+// what concerns this shard alone comes behind it, too, and what stops all shards serves first; what
+// concerns some of them may come before.
 static void retry(struct shard *s, const struct ctx *ctx)
 {
     uint32_t shards[SETTINGS_THREADS_MAX], count = s->group->count;

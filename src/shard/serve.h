@@ -11,6 +11,9 @@
 // touched; comes back as it was.
 void serve_ready(struct shard *s, struct ctx *ctx);
 
+// In a meeting of all shards, before what it is about: serves whom a shard could not alone.
+void serve_retrying(struct shard *s, struct ctx *ctx);
+
 // The command of `op` waits now: tells its home.
 void serve_note_blocked(struct shard *s, struct operation *op, struct waiter *waiter);
 // Home, when it has claimed the waiter to cancel it: ends its operation.

@@ -277,14 +277,36 @@ void shard_submit(struct shard *s, struct operation *op)
     }
 }
 
+// Only what concerns this shard alone? Nobody can tell whether what enters now came before that.
+static bool is_own(const struct inbox_item *list)
+{
+    for (const struct inbox_item *item = list; item; item = item->next)
+        if (item->run != perform_part || CONTAINER_OF(item, struct part, item)->op->part_count > 1)
+            return false;
+    return true;
+}
+
 void shard_enter(struct shard *s, struct operation *op)
 {
+    struct inbox_item *own = NULL;
     begin(s, op);
     lock_inboxes(s, op);
     number_transactions(s, op);
-    for (uint32_t i = 0; i < op->part_count; i++)
-        inbox_push(&s->group->shards[op->parts[i].shard]->inbox, &op->parts[i].item);
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        struct part *part = &op->parts[i];
+        struct inbox *inbox = &s->group->shards[part->shard]->inbox;
+        if (part->shard == s->id) {
+            own = &part->item;
+            inbox_queue_append(&s->backlog, inbox_detach(inbox));
+        } else {
+            inbox_push(inbox, &part->item);
+        }
+    }
     unlock_inboxes(s, op);
+    own->next = NULL;
+    struct inbox_item *before = is_own(s->backlog.first) ? inbox_queue_take(&s->backlog) : NULL;
+    inbox_queue_append(&s->backlog, own);
+    inbox_queue_append(&s->backlog, before);
 }
 
 struct summons_of_all {

@@ -164,8 +164,8 @@ void shard_submit(struct shard *s, struct operation *op);
 // Operations that stop all shards wait for others of the same turn (perform.h). The turn has them
 // enter; this is for those who submit outside of one.
 void shard_enter_travelling(struct shard *s);
-// As shard_submit from inside a command: nothing else runs before the caller is done, and the own
-// part stands in the inbox like the others.
+// As shard_submit from inside a command: nothing else runs before the caller is done. It has a part
+// here, which comes next if what waits concerns only this shard.
 void shard_enter(struct shard *s, struct operation *op);
 
 // Has run(shard, arg) run on all shards at one instant in the order of operations.

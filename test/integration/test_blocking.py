@@ -368,6 +368,31 @@ def asked_about_another(t, threads, io):
             t.equal(conn.read().value[0].value[0].value, quiet.encode())
 
 
+@test("nobody takes what was pushed for who waits for it to be moved to another shard", alone=True, threads=(4,), io=("uring", "poll"))
+def not_taken(t, threads, io):
+    """Those who push and who take are at home on other shards, so what they send waits in one inbox."""
+    server = t.own_gyre(threads=threads, io=io, env={"GYRE_JITTER": "20"})
+    control, waiting = t.connect(server), t.connect(server)
+    conns = [t.connect(server) for _ in range(6)]
+    for i, conn in enumerate(conns):
+        conn.cmd("WATCH", f"home{i}")  # it does not move
+    waiting.cmd("LLEN", "{foo}k")
+    takes = ([("LPOP", "{foo}k")] * 4, [("MULTI",), ("LPOP", "{foo}k"), ("EXISTS", "{bar}none"), ("EXEC",)])
+    for i in range(150):
+        waiting.write("BLMOVE", "{foo}k", "{bar}k", "LEFT", "RIGHT", 0)
+        wait_blocked(t, control, 1)
+        t.rng.shuffle(conns)
+        conns[0].write("RPUSH", "{foo}k", i)
+        for conn in conns[1:]:
+            conn.send(b"".join(encode(*words) for words in takes[i % 2]))
+        conns[0].read()
+        for conn in conns[1:]:
+            replies = [conn.read() for _ in range(4)]
+            taken = replies[3].value[:1] if i % 2 else replies
+            t.check(all(r.value is None for r in taken), f"round {i}: {show(replies)}")
+        t.equal(waiting.read(), R("$", b"%d" % i))
+
+
 @test("every element is taken once, whoever waits where", alone=True, **BACKENDS)
 def exactly_once(t, threads, io):
     server = t.gyre(threads=threads, io=io)
