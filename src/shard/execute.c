@@ -90,6 +90,15 @@ static void say(struct ctx *ctx, const char *line)
         reply_error(ctx->reply, line + 1);
 }
 
+// What comes after it in this turn shall not count from a time before it. A transaction has one.
+static void note_ticks(struct shard *s, struct ctx *ctx, uint64_t ticks)
+{
+    enum { LONG_NS = 500 * 1000 };
+    if (LIKELY(clock_ticks_to_ns(ticks) < LONG_NS)) return;
+    s->is_now_stale = true;
+    if (!(ctx->flags & CTX_IN_EXEC)) ctx->now_ms = shard_now_ms(s);
+}
+
 static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
 {
     uint32_t flags = ctx->flags;
@@ -111,7 +120,7 @@ static void execute_piece(struct shard *s, struct ctx *ctx, struct piece *p)
     else if (UNLIKELY(ctx->space_count > 1) && !command_has_keys(p->cmd))
         call_run_keyless(ctx);
     else
-        p->ticks = engine_execute(ctx, s->id);
+        note_ticks(s, ctx, p->ticks = engine_execute(ctx, s->id));
     ctx->flags = flags;
 }
 

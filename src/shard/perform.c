@@ -16,6 +16,7 @@
 static struct ctx operation_ctx(struct shard *s, struct part *part)
 {
     struct operation *op = part->op;
+    if (op->may_block) s->is_now_stale = true; // its timeout counts from now
     struct ctx ctx = shard_ctx(s);
     ctx.session = op->session;
     ctx.db = op->db;

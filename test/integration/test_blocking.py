@@ -216,6 +216,21 @@ def many_timeouts(t, threads, io):
     t.equal(blocked(t.connect(server)), 0)
 
 
+@test("a timeout and a pause count from when they were said, not from before what took long ahead of them", **BACKENDS)
+def late_times(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    conn = t.connect(server)
+    sleep = ("DEBUG", "SLEEP", "0.1")
+    for words in (("BLPOP", "none", "0.2"), ("CLIENT", "PAUSE", "200", "ALL"), ("SET", "k", "v", "PX", "200")):
+        began = time.monotonic()
+        conn.send(encode(*sleep) + encode(*words) + encode("GET", "k"))
+        for _ in range(3):
+            conn.read()
+        t.wait_for(lambda: conn.cmd("EXISTS", "k").value == 0, "it expired", step=0.001)
+        took = time.monotonic() - began
+        t.check(took >= 0.298, f"{words}: {took * 1000:.0f} ms")
+
+
 # ---- what others see
 
 
