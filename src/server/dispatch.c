@@ -367,6 +367,8 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
     struct operation *op = fanout_operation(s, &ctx, calls, count);
     const struct command *cmd = calls[0].piece.cmd;
     op->changes_session = cmd && cmd->conclude;
+    const struct command *last = calls[count - 1].piece.cmd;
+    op->may_close = last && (last->flags & CMD_ADMIN); // it ends its run
     op->has_run = !calls[0].is_subscribing;
     op->is_spread = op->may_block && op->part_count > 1;
     if (op->is_spread) count_spread(c, 1);
@@ -392,6 +394,7 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
         const struct command *cmd = t->calls[i].piece.cmd;
         op->requests[i].is_silent = !is_read;
         op->changes_session |= cmd->conclude != NULL;
+        op->may_close |= (cmd->flags & CMD_ADMIN) != 0;
         resubscribes |= cmd->conclude && (cmd->flags & CMD_PUBSUB);
     }
     op->has_run = !resubscribes; // else what it is told before comes before

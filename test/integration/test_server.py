@@ -928,6 +928,23 @@ def latency(t, threads, io):
         )
 
 
+@test("nothing is done of what a connection sent behind its own end", **BOTH)
+def own_end(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control = t.connect(server)
+    for i in range(20):
+        conn = t.connect(server)
+        kill = ("CLIENT", "KILL", "ID", conn.cmd("CLIENT", "ID").value, "SKIPME", "no")
+        kills = [kill] if i % 2 else [("MULTI",), kill, ("EXEC",)]
+        before, behind = [("SET", f"before{n}", i) for n in range(4)], [("SET", f"behind{n}", i) for n in range(8)]
+        conn.send(b"".join(encode(*words) for words in before + kills + behind))
+        for _ in before + kills:
+            conn.read()
+        t.check(conn.is_closed(), "more was answered")
+    t.equal(control.cmd("EXISTS", *(f"before{n}" for n in range(4))).value, 4)
+    t.equal(control.cmd("EXISTS", *(f"behind{n}" for n in range(8))).value, 0)
+
+
 @test("CLIENT PAUSE holds every client on every shard, UNPAUSE frees them", **BOTH)
 def pause(t, threads, io):
     server = t.gyre(threads=threads, io=io)
