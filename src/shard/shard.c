@@ -10,6 +10,7 @@
 #include "engine/snapshot.h"
 #include "shard/catch_up.h"
 #include "shard/execute.h"
+#include "shard/handover.h"
 #include "shard/logging.h"
 #include "shard/perform.h"
 #include "shard/serve.h"
@@ -277,12 +278,15 @@ void shard_submit(struct shard *s, struct operation *op)
     }
 }
 
-// Only what concerns this shard alone? Nobody can tell whether what enters now came before that.
+// Only what concerns this shard's keys alone, or connections that move in? Nobody can tell whether
+// what enters now came before that.
 static bool is_own(const struct inbox_item *list)
 {
-    for (const struct inbox_item *item = list; item; item = item->next)
-        if (item->run != perform_part || CONTAINER_OF(item, struct part, item)->op->part_count > 1)
-            return false;
+    for (const struct inbox_item *item = list; item; item = item->next) {
+        bool is_single = item->run == perform_part &&
+                         CONTAINER_OF(item, struct part, item)->op->part_count == 1;
+        if (!is_single && !inbox_item_is_handover(item)) return false;
+    }
     return true;
 }
 

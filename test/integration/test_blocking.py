@@ -390,7 +390,7 @@ def not_taken(t, threads, io):
     control, waiting = t.connect(server), t.connect(server)
     conns = [t.connect(server) for _ in range(6)]
     for i, conn in enumerate(conns):
-        conn.cmd("WATCH", f"home{i}")  # it does not move
+        conn.cmd("WATCH", f"home{i}")  # it does not move before it has had EXEC
     waiting.cmd("LLEN", "{foo}k")
     takes = ([("LPOP", "{foo}k")] * 4, [("MULTI",), ("LPOP", "{foo}k"), ("EXISTS", "{bar}none"), ("EXEC",)])
     for i in range(150):
