@@ -50,7 +50,7 @@ struct session {
     char peer[64], local[64];        // "127.0.0.1:5000", "[::1]:5000" or "/path:0"
     int fd;                          // for CLIENT LIST only
     int64_t created_ms;              // monotonic enough: Unix ms
-    int64_t active_ms;               // last time something was received
+    int64_t active_ms;               // last time something was received, or sent
     const void *last_command;        // const struct command *, NULL: none yet
     uint64_t commands;               // executed
 };

@@ -151,6 +151,14 @@ static void drop_sent(struct client *c)
     c->many_iov = NULL;
 }
 
+// Whoever is sent something is not idle, as in Redis. To the second, and seldom: `heard` counts
+// those who spoke in this millisecond.
+static void note_activity(struct client *c)
+{
+    int64_t now_ms = shard_now_ms(&c->worker->shard);
+    if (UNLIKELY(now_ms - c->session.active_ms >= 1000)) c->session.active_ms = now_ms;
+}
+
 static void note_sent(struct client *c, int result)
 {
     c->is_sending = false;
@@ -163,6 +171,7 @@ static void note_sent(struct client *c, int result)
     c->sending_bytes -= (size_t)result;
     c->out_bytes += (uint64_t)result;
     stat_add(&c->worker->net_out, (uint64_t)result);
+    note_activity(c);
 }
 
 static void send_pieces(struct client *c)

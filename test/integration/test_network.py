@@ -3,6 +3,7 @@
 
 import os
 import random
+import re
 import socket
 import stat
 import time
@@ -679,6 +680,24 @@ def idle_timeout(t, threads, io):
     t.equal(busy.cmd("CONFIG", "SET", "timeout", "0"), OK)
     time.sleep(1.5)
     t.equal(busy.cmd("PING"), PONG, "after CONFIG SET timeout 0")
+
+
+@test("who is served after a long wait is not idle", **BOTH)
+def idle_after_wait(t, threads, io):
+    server = t.gyre(threads=threads, io=io)
+    control, conn = t.connect(server), t.connect(server)
+    number = conn.cmd("CLIENT", "ID").value
+
+    def idle_s():
+        text = control.cmd("CLIENT", "LIST", "ID", number).text()
+        return int(re.search(rb" idle=(\d+)", text)[1])
+
+    conn.write("BLPOP", "q", 0)
+    t.wait_for(lambda: idle_s() >= 2, "it waits")
+    begin = time.monotonic()
+    t.equal(control.cmd("RPUSH", "q", "x"), R(":", 1))
+    conn.read()
+    t.wait_for(lambda: idle_s() <= time.monotonic() - begin + 1, "it has just been served")
 
 
 @test("MONITOR shows every client's commands in order", **BOTH)
