@@ -368,7 +368,7 @@ static void run_as_operation(struct client *c, struct call *calls, uint32_t coun
     const struct command *cmd = calls[0].piece.cmd;
     op->changes_session = cmd && cmd->conclude;
     const struct command *last = calls[count - 1].piece.cmd;
-    op->may_close = last && (last->flags & CMD_ADMIN); // it ends its run
+    op->holds_up_input = op->changes_session || (last && (last->flags & CMD_ADMIN));
     op->has_run = !calls[0].is_subscribing;
     op->is_spread = op->may_block && op->part_count > 1;
     if (op->is_spread) count_spread(c, 1);
@@ -388,13 +388,13 @@ static void exec_as_operation(struct client *c, struct transaction *t, enum exec
     struct ctx ctx = client_ctx(c, &c->worker->shard, &shape);
     ctx.flags |= ctx_flags;
     struct operation *op = fanout_exec(&c->worker->shard, &ctx, t, route);
-    op->changes_session = op->follows_session;
+    op->changes_session = op->holds_up_input = op->follows_session;
     bool resubscribes = false;
     for (uint32_t i = 0; i < t->count; i++) {
         const struct command *cmd = t->calls[i].piece.cmd;
         op->requests[i].is_silent = !is_read;
         op->changes_session |= cmd->conclude != NULL;
-        op->may_close |= (cmd->flags & CMD_ADMIN) != 0;
+        op->holds_up_input |= op->changes_session || (cmd->flags & CMD_ADMIN);
         resubscribes |= cmd->conclude && (cmd->flags & CMD_PUBSUB);
     }
     op->has_run = !resubscribes; // else what it is told before comes before

@@ -113,7 +113,7 @@ static bool is_in_order(struct client *c, struct run *run, const struct call *ca
     if (run->count && first->route == ROUTE_MEETING) return meets_with_others(c, call);
     bool waits = call->is_quiet || UNLIKELY(may_meet_waiters(c, call));
     bool is_alone = waits || call->may_block || call->is_exec;
-    bool is_held = c->ops && (c->ops_tail->changes_session || c->ops_tail->may_close);
+    bool is_held = c->ops && c->ops_tail->holds_up_input;
     if (LIKELY(!is_alone && !is_held && call->route != ROUTE_MEETING)) return true;
     if (run->count) return false;
     if (c->ops && (waits || (is_held && !call->is_subscribing))) {

@@ -143,8 +143,8 @@ struct operation {
     bool follows_script;  // one of the same connection's that was under way when it entered
     bool is_spread;       // may block on several shards; counted (engine.h)
     bool has_run;         // at home: a meeting that changes subscriptions is over
-    bool may_close;       // the connection itself (CLIENT KILL): what it sent behind it waits
     bool changes_session; // nothing of the connection goes on before it is done
+    bool holds_up_input;  // it does, or may close the connection (CLIENT KILL)
     // A command that may block, alone in its operation.
     bool may_block;
     bool is_blocked;       // at home: it was told that the command waits,

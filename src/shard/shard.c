@@ -283,8 +283,8 @@ void shard_submit(struct shard *s, struct operation *op)
 static bool is_own(const struct inbox_item *list)
 {
     for (const struct inbox_item *item = list; item; item = item->next) {
-        bool is_single = item->run == perform_part &&
-                         CONTAINER_OF(item, struct part, item)->op->part_count == 1;
+        bool is_single =
+            item->run == perform_part && CONTAINER_OF(item, struct part, item)->op->part_count == 1;
         if (!is_single && !inbox_item_is_handover(item)) return false;
     }
     return true;
