@@ -17,6 +17,7 @@ Redis stand in for Gyre, which is how the tests themselves are tested), REDIS_SE
 GYRE_TEST_SCALE (sizes of load tests), GYRE_TEST_PATIENCE (multiplies time limits: sanitizer builds).
 """
 
+import collections
 import ctypes
 import os
 import random
@@ -469,18 +470,26 @@ def settled(conn, count):
     return count
 
 
+_claims = collections.deque(maxlen=64)
+
+
 def free_port():
-    """A port below the ephemeral range (so that no outgoing connection takes it in between)."""
+    """A port below the ephemeral range (so that no outgoing connection takes it in between), and for a while
+    nobody else's: while a server starts, a test in another process must not find the same one free."""
     dice = random.SystemRandom()
     while True:
         port = dice.randrange(11000, 31000)
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as v4, socket.socket(socket.AF_INET6) as v6:
             try:
+                claim.bind(f"\0gyre-test-port-{port}")
                 v4.bind(("127.0.0.1", port))
                 v6.bind(("::1", port))
-                return port
             except OSError:
+                claim.close()
                 continue
+        _claims.append(claim)
+        return port
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from faults import Disk
-from harness import GYRE_SERVER, OK, PATIENCE, SCALE, STANDIN, Failure, Conn, R, ReadTimeout, Server, encode, free_port
+from harness import GYRE_SERVER, OK, PATIENCE, SCALE, STANDIN, Closed, Failure, Conn, R, ReadTimeout, Server, encode, free_port
 from runner import test
 from test_persistence import Home, field
 
@@ -399,20 +399,29 @@ def amid_loading(t, threads, how):
     home = Home(t, save="3600 1")
     home.run(threads).cmd("DEBUG", "POPULATE", round(400_000 * min(1, SCALE)))
     home.server.stop()
+    t.wait_for(lambda: stops_amid_loading(t, home, threads, how), "a stop before all is loaded")
+
+
+def stops_amid_loading(t, home, threads, how):
+    """False: it was too late."""
     dump = home.path("dump.rdb").read_bytes()
     files = home.path("pid"), home.path("sock")
     server = t.own_gyre(threads=threads, wait=False, pidfile=files[0], unixsocket=files[1], **home.options)
     conn = t.wait_for(lambda: connected(str(files[1])), "a socket", step=0.001)
-    t.equal(conn.cmd("GET", "key:1").value[:7], b"LOADING")
+    is_loading = conn.cmd("GET", "key:1").value[:7] == b"LOADING"
     t.check(all(file.exists() for file in files), "neither pid file nor socket")
     if how.startswith("SIG"):
         server.send_signal(getattr(signal, how))
     else:
         conn.write(*how.split())
     t.equal(server.wait_exit(), 0)
-    t.equal([file.exists() for file in files], [False, False])
-    t.check(dump == home.path("dump.rdb").read_bytes(), "another dump")
     conn.close()
+    t.equal([file.exists() for file in files], [False, False])
+    if b"Told to stop while loading" not in server.log():
+        return False
+    t.check(is_loading, "it was told to wait")
+    t.check(dump == home.path("dump.rdb").read_bytes(), "another dump")
+    return True
 
 
 @test("a stop at the end of loading loses nothing that was acknowledged", threads=(1, 4))
@@ -622,10 +631,24 @@ def not_called_off(t, threads):
     home.run(threads).cmd("DEBUG", "POPULATE", round(400_000 * min(1, SCALE)))
     home.server.stop()
     for _ in range(3):
-        server = t.own_gyre(threads=threads, wait=False, unixsocket=home.path("sock"), **home.options)
-        asker, other = (t.wait_for(lambda: connected(str(home.path("sock"))), "a socket", step=0.001) for _ in range(2))
-        t.equal([conn.cmd("GET", "key:1").value[:7] for conn in (asker, other)], [b"LOADING"] * 2)
-        asker.write("SHUTDOWN")
-        other.write("SHUTDOWN", "ABORT")
-        t.check(other.drain() in (b"", b"-ERR No shutdown in progress.\r\n"), "called off")
+        t.wait_for(lambda: is_not_called_off(t, home, threads), "a stop before all is loaded")
+
+
+def is_not_called_off(t, home, threads):
+    """False: all had just been loaded."""
+    server = t.own_gyre(threads=threads, wait=False, unixsocket=home.path("sock"), **home.options)
+    asker, other = (t.wait_for(lambda: connected(str(home.path("sock"))), "a socket", step=0.001) for _ in range(2))
+    for conn in asker, other:
+        conn.cmd("GET", "key:1")
+    asker.write("SHUTDOWN")
+    other.write("SHUTDOWN", "ABORT")
+    try:
+        is_called_off = other.read() == OK
+    except Closed:
+        is_called_off = False
+    if is_called_off:
+        t.equal(asker.read(), REFUSED)
+        server.stop()
+    else:
         t.equal(server.wait_exit(), 0)
+    return b"Told to stop while loading" in server.log()
