@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "shard/execute.h"
 
-#include "base/clock.h"
 #include "base/crash_slot.h"
 #include "engine/call.h"
 #include "shard/gather.h"
@@ -93,8 +92,7 @@ static void say(struct ctx *ctx, const char *line)
 // What comes after it in this turn shall not count from a time before it. A transaction has one.
 static void note_ticks(struct shard *s, struct ctx *ctx, uint64_t ticks)
 {
-    enum { LONG_NS = 500 * 1000 };
-    if (LIKELY(clock_ticks_to_ns(ticks) < LONG_NS)) return;
+    if (LIKELY(ticks < s->long_ticks)) return;
     s->is_now_stale = true;
     if (!(ctx->flags & CTX_IN_EXEC)) ctx->now_ms = shard_now_ms(s);
 }

@@ -19,8 +19,9 @@
 #define CRON_BUDGET    2000 // expiries and frees a tick: a few hundred microseconds
 #define SPIN_MAX_US    40
 #define SPIN_START_US  8
-#define TRAVELLING_MAX 64 // requests that meet at once: others wait meanwhile
-#define LIGHT_MAX      64 // mails, and items, that one who stands in sees to: its own work waits
+#define LONG_US        500 // of a command: those behind it shall not count from a time before it
+#define TRAVELLING_MAX 64  // requests that meet at once: others wait meanwhile
+#define LIGHT_MAX      64  // mails, and items, that one who stands in sees to: its own work waits
 
 // --- life ----------------------------------------------------------------------------------------
 
@@ -39,6 +40,7 @@ void shard_init(struct shard *s, struct shard_group *group, uint32_t id, struct 
     s->resume = (struct mail){.deliver = perform_resumption, .is_light = true};
     s->sleepers = mem_calloc(group->count * sizeof s->sleepers[0]);
     s->spin_us = SPIN_START_US;
+    s->long_ticks = (uint64_t)(clock_ticks_per_us() * LONG_US);
     s->is_now_stale = true;
     s->next_timer_ms = INT64_MAX;
     atomic_init(&s->settings, NULL);

@@ -90,12 +90,13 @@ struct shard {
     struct shard *stand_in;          // whose thread has taken this one's place for now, or NULL
     struct shard **sleepers;         // those that this thread has claimed to wake; an array
     uint32_t sleeper_count;
-    int64_t due_ms;   // Unix ms at which it wakes up by itself
-    uint32_t spin_us; // how long it pays to wait awake; adapts
-    int64_t now_ms;   // Unix ms; see shard_now_ms
-    uint32_t heard;   // connections that sent something this millisecond
-    int64_t cpu_us;   // that the thread had used when it began; 0: not looked at
-    uint32_t batch;   // of completions that are worth waiting for (ring_wait)
+    int64_t due_ms;      // Unix ms at which it wakes up by itself
+    uint32_t spin_us;    // how long it pays to wait awake; adapts
+    int64_t now_ms;      // Unix ms; see shard_now_ms
+    uint64_t long_ticks; // of a command after which that is looked at again
+    uint32_t heard;      // connections that sent something this millisecond
+    int64_t cpu_us;      // that the thread had used when it began; 0: not looked at
+    uint32_t batch;      // of completions that are worth waiting for (ring_wait)
     bool is_now_stale;
     bool has_more_cron; // housekeeping stopped at its budget
     int64_t swept_ms;   // the millisecond up to which that is done
