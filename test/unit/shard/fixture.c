@@ -72,8 +72,8 @@ void world_close_ring(struct world *w, uint32_t shard)
 
 static void find_tag(struct world *w, uint32_t shard)
 {
-    for (int i = 0; i < 1000; i++) {
-        snprintf(w->tags[shard], sizeof w->tags[shard], "{t%d}", i);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(w->tags[shard], sizeof w->tags[shard], "{t%u}", i % 1000);
         if (engine_shard_of(w->engine, slice_of(w->tags[shard])) == shard) return;
     }
     cr_assert(false, "no tag for shard %u", shard);
