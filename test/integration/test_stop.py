@@ -145,12 +145,17 @@ def unlimited(t, threads, job):
 REFUSED = R("-", b"ERR Errors trying to SHUTDOWN. Check logs.")
 
 
+def unsaveable(t, threads, points="3600 1"):
+    """Its server refuses to stop."""
+    home = Home(t, save=points)
+    t.equal(home.run(threads, env={"GYRE_JITTER": "20"}).cmd("SET", "a", 1), OK)
+    home.path("dump.rdb").mkdir()
+    return home
+
+
 @test("who asks for a stop while one is decided is told what is decided then, and no flag is kept", threads=(1, 4), points=("", "3600 1"))
 def asked_again(t, threads, points):
-    home = Home(t, save=points, stop_writes_on_bgsave_error="no")
-    conn = home.run(threads, env={"GYRE_JITTER": "20"})
-    t.equal(conn.cmd("SET", "a", 1), OK)
-    home.path("dump.rdb").mkdir()
+    home = unsaveable(t, threads, points)
     for _ in range(20):
         askers = [t.connect(home.server) for _ in range(6)]
         for asker in askers:
@@ -167,9 +172,7 @@ def asked_again(t, threads, points):
 
 @test("many ask for stops that are refused, from many connections: each is answered", threads=(1, 4))
 def storm(t, threads):
-    home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
-    t.equal(home.run(threads, env={"GYRE_JITTER": "20"}).cmd("SET", "a", 1), OK)
-    home.path("dump.rdb").mkdir()
+    home = unsaveable(t, threads)
     askers = [t.connect(home.server) for _ in range(8)]
     for asker in askers:
         asker.send(encode("SHUTDOWN") * 10)
@@ -209,7 +212,7 @@ def writes_amid_save(t, threads):
 @test("while a stop saves, writes are held until it is refused, whatever CLIENT PAUSE does; reads are not", threads=(1, 4), needs=gyre_only)
 def held(t, threads):
     disk = Disk(t)
-    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no")
+    server = disk.gyre(threads=threads, save="3600 1")
     conn, script, exec_, blocked = (t.connect(server) for _ in range(4))
     conn.pipeline([("SET", "a", 1), ("SET", "soon", 1, "PX", 300), ("CLIENT", "PAUSE", 10000, "WRITE")])
     blocked.write("BLPOP", "list", 0)
@@ -291,9 +294,7 @@ def aborted_script(t, threads):
 
 @test("requests to stop and SHUTDOWN ABORT from many connections: each is answered", threads=(1, 4))
 def abort_storm(t, threads):
-    home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
-    t.equal(home.run(threads, env={"GYRE_JITTER": "20"}).cmd("SET", "a", 1), OK)
-    home.path("dump.rdb").mkdir()
+    home = unsaveable(t, threads)
     conns = [t.connect(home.server) for _ in range(8)]
     for conn in conns:
         asks = [t.rng.choice((("SHUTDOWN",), ("SHUTDOWN", "SAVE"), ("SHUTDOWN", "ABORT"), ("INCR", "a"))) for _ in range(50)]
@@ -309,7 +310,7 @@ def abort_storm(t, threads):
 @test("SHUTDOWN FORCE ends with status 0 though the data cannot be saved, as Redis does", how=((), ("SAVE",)))
 def forced(t, how):
     for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
-        home = Home(t, save="" if how else "3600 1", stop_writes_on_bgsave_error="no")
+        home = Home(t, save="" if how else "3600 1")
         server = make(**home.options)
         conn = t.connect(server)
         conn.cmd("SET", "a", 1)
@@ -332,7 +333,7 @@ def told_by_settings(t, case, name):
     number = getattr(signal, name.upper())
     for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
         for fails in (False, True):
-            home = Home(t, save=points, stop_writes_on_bgsave_error="no")
+            home = Home(t, save=points)
             server = make(**home.options)
             conn = t.connect(server)
             t.equal([conn.cmd("CONFIG", "SET", f"shutdown-on-{name}", flags), conn.cmd("SET", "a", 1)], [OK, OK])
@@ -452,7 +453,7 @@ def end_of_loading(t, threads):
 @test("a SHUTDOWN that is refused is not answered under CLIENT REPLY SKIP or OFF")
 def unanswered(t):
     for make in (t.own_gyre, lambda **options: t.own(Server.redis(**options))):
-        home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+        home = Home(t, save="3600 1")
         server = make(**home.options)
         conn = t.connect(server)
         conn.cmd("SET", "a", 1)
@@ -470,7 +471,7 @@ def unanswered(t):
 @test("who says SHUTDOWN and then nothing more is told if it is refused", threads=(1, 4))
 def told_after_eof(t, threads):
     for make in (lambda **options: t.own_gyre(threads=threads, **options), lambda **options: t.own(Server.redis(**options))):
-        home = Home(t, save="3600 1", stop_writes_on_bgsave_error="no")
+        home = Home(t, save="3600 1")
         server = make(**home.options)
         conn = t.connect(server)
         t.equal(conn.cmd("SET", "a", 1), OK)
@@ -487,7 +488,7 @@ def told_after_eof(t, threads):
 def closed_while_held(t, threads):
     """As with Redis, which reads it then."""
     disk = Disk(t)
-    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no")
+    server = disk.gyre(threads=threads, save="3600 1")
     conn, writer = t.connect(server), t.connect(server)
     t.equal(conn.cmd("SET", "a", 1), OK)
     os.mkdir(os.path.join(disk.root, "dump.rdb"))
@@ -514,7 +515,7 @@ def not_idle(t, threads):
     if STANDIN:
         return
     disk = Disk(t)
-    server = disk.gyre(threads=threads, save="3600 1", stop_writes_on_bgsave_error="no", timeout=1)
+    server = disk.gyre(threads=threads, save="3600 1", timeout=1)
     asker, writer = t.connect(server), t.connect(server)
     t.equal(asker.cmd("SET", "a", 1), OK)
     os.mkdir(os.path.join(disk.root, "dump.rdb"))
